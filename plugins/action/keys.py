@@ -1,0 +1,23 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible.module_utils.parsing.convert_bool import boolean
+
+from ansible_collections.qubes.vmconfig.plugins.module_utils._declaration import declared_qubes, refuse_secrets
+from ansible_collections.qubes.vmconfig.plugins.plugin_utils._action import StoreAction
+
+
+class ActionModule(StoreAction):
+    """Reads ``src`` on the controller, and refuses to send a secret anywhere."""
+
+    _requires_connection = True
+
+    def prepare(self, arguments, task_vars):
+        super().prepare(arguments, task_vars)
+        if arguments.get("src") is not None and not boolean(arguments.get("remote_src") or False, strict=False):
+            arguments["qubes"] = self.read_source(arguments.pop("src"))
+        qubes = declared_qubes(arguments)
+        refuse_secrets(qubes if isinstance(qubes, dict) else {})

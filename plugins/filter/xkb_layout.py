@@ -1,0 +1,68 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: xkb_layout
+short_description: The layouts in an XKB keymap
+version_added: 0.1.0
+description:
+  - Reads the layouts and variants from the symbols that an C(xkb_keymap) text includes, as C(qubes-keyboard) of Qubes R1 to
+    R4.0 holds it.
+  - A keymap that spells its symbols out instead gives empty texts.
+author:
+  - qubes.vmconfig contributors (@qubes-vmconfig)
+options:
+  _input:
+    description: The keymap, with its line ends and tabs.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Shows fr and oss
+  ansible.builtin.debug:
+    msg: "{{ 'xkb_keymap { xkb_symbols { include \"pc+fr(oss)+inet(evdev)\" }; };' | qubes.vmconfig.xkb_layout }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Layouts and variants, each with commas between, as C(setxkbmap) takes them.
+  type: dict
+  contains:
+    layout:
+      description: The layouts.
+      type: str
+    variant:
+      description: Their variants.
+      type: str
+"""
+
+import re
+
+INCLUDE = re.compile(r'xkb_symbols[^{}]*\{[^{}]*?\binclude\s+"([^"]*)"')
+LAYOUT = re.compile(r"(?P<layout>[a-z][A-Za-z0-9_-]*)(?:\((?P<variant>[A-Za-z0-9_-]+)\))?(?::[1-4])?")
+# What stands in every keymap and is no layout: the keys around the letters, and what options add.
+OTHERS = frozenset(["pc", "inet", "group", "ctrl", "compose", "level3", "level5", "capslock", "altwin", "terminate", "keypad",
+                    "srvr_ctrl", "shift", "eurosign", "rupeesign", "kpdl", "nbsp", "japan", "numpad", "typo", "parens"])
+
+
+def xkb_layout(keymap):
+    """The layouts and variants of a keymap."""
+    include = INCLUDE.search(keymap)
+    parts = [LAYOUT.fullmatch(part) for part in re.split(r"[+|]", include.group(1))] if include else []
+    layouts = [part for part in parts if part and part.group("layout") not in OTHERS]
+    variants = [part.group("variant") or "" for part in layouts]
+    return {
+        "layout": ",".join([part.group("layout") for part in layouts]),
+        "variant": ",".join(variants) if any(variants) else "",
+    }
+
+
+class FilterModule:
+    """The filter of this file."""
+
+    def filters(self):
+        return {"xkb_layout": xkb_layout}

@@ -1,0 +1,35 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the qubes.vmconfig collection: it may change at any time.
+
+"""The options that the modules share, and how a module ends."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback
+
+from ._apply import Stopped
+from ._errors import VmconfigError
+
+
+def store_arguments() -> Dict[str, Any]:
+    """The argument spec of the documentation fragment ``store``."""
+    return {
+        "store": {"type": "str", "default": "auto", "fallback": (env_fallback, ["QUBES_VMCONFIG_STORE"])},
+        "store_timeout": {"type": "float", "default": 10.0},
+    }
+
+
+def run(module: AnsibleModule, work: Callable[[Dict[str, Any]], Dict[str, Any]]) -> None:
+    """Ends the module with what ``work`` returns, or with its one clear error."""
+    try:
+        result = work(module.params)
+    except Stopped as error:
+        module.fail_json(msg=str(error), **error.result)
+    except VmconfigError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)

@@ -1,0 +1,66 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the qubes.vmconfig collection: it may change at any time.
+
+"""What a task declares, from its options or from a file, before the interface has looked at it."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, Optional
+
+from . import _interface
+from ._document import parse
+from ._errors import Refused
+from ._text import escape, show
+
+LARGEST = 64 * 1024 * 1024
+"""Bytes in a declaration at the most."""
+
+
+def declared_qubes(options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The mapping of qubes to keys, from the options ``qubes``, or ``qube`` and ``keys``."""
+    if options.get("qube") is not None:
+        return {options["qube"]: options.get("keys")}
+    return options.get("qubes") or {}
+
+
+def read_remote(path: str) -> Mapping[str, Any]:
+    """The declaration in a file of this machine; ``Refused`` says what is wrong with it."""
+    try:
+        with open(path, "rb") as file:
+            return from_bytes(file.read(LARGEST + 1), path)
+    except OSError as error:
+        raise Refused("src %s cannot be read: %s" % (show(path), error.strerror)) from None
+
+
+def from_bytes(data: bytes, path: str, decrypt: Optional[Callable[[str], str]] = None) -> Mapping[str, Any]:
+    """The declaration in a file's bytes; ``Refused`` says what is wrong with them."""
+    source = "src %s" % escape(path)
+    if len(data) > LARGEST:
+        raise Refused("%s is larger than %d bytes" % (source, LARGEST))
+    if data.startswith(b"$ANSIBLE_VAULT;"):
+        raise Refused("%s is encrypted with vault, which only the controller can read; use src without remote_src" % source)
+    try:
+        declared = parse(data.decode("utf-8"), source, decrypt)
+    except UnicodeDecodeError:
+        raise Refused("%s is not UTF-8" % source) from None
+    if not isinstance(declared, dict):
+        raise Refused("%s is not a mapping of qubes to keys" % source)
+    return declared
+
+
+def refuse_secrets(qubes: Mapping[str, Any]) -> None:
+    """``Refused`` where a secret is set. Meant for the controller, before the value travels; so no value is named."""
+    for qube, keys in qubes.items():
+        for name, value in keys.items() if isinstance(keys, Mapping) else ():
+            if value is not None and _is_secret(name):
+                raise Refused("qube %s, key %s: it is a secret, which can only be removed, with null. Nothing was sent." % (show(qube), show(name)))
+
+
+def _is_secret(name: Any) -> bool:
+    try:
+        return _interface.normal(name) in _interface.SECRETS
+    except Refused:
+        return False

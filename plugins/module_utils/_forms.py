@@ -1,0 +1,217 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the qubes.vmconfig collection: it may change at any time.
+
+"""The forms that values take, and nothing about which key has which.
+
+A form decodes the text in a store to a typed value, and encodes what a playbook gives to that text. Both are allow-lists:
+what is not known to be good raises ``Malformed``. ``expected`` completes the sentence "expected ...". How long a value may
+be is for the stores to say.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+
+class Malformed(ValueError):
+    """A value does not have the form; the text is advice, or empty."""
+
+
+class Form:
+    """Base of all forms. A text that is its own typed value needs ``expected`` and a ``pattern`` alone."""
+
+    expected = ""
+    pattern = re.compile("")
+
+    def decode(self, text: str):
+        """The typed value of a store's text; ``Malformed`` when the text does not have this form."""
+        if not self.pattern.fullmatch(text):
+            raise Malformed("")
+        return text
+
+    def encode(self, value) -> str:
+        """The store's text for a value from a playbook, in YAML's type or as text; ``Malformed`` when it has no such form."""
+        if not isinstance(value, str):
+            raise Malformed("write it as text, in quotes")
+        self.decode(value)
+        return value
+
+
+class Pattern(Form):
+    """Text that a regular expression describes whole."""
+
+    def __init__(self, pattern: str, expected: str) -> None:
+        self.pattern = re.compile(pattern)
+        self.expected = expected
+
+
+class Choice(Form):
+    """One of a few words, spelled exactly."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+        self.expected = "one of " + ", ".join(words)
+
+    def decode(self, text: str):
+        if text not in self.words:
+            raise Malformed("")
+        return text
+
+
+class Switch(Form):
+    """A boolean, with the two texts that the key uses for it."""
+
+    TRUE = frozenset(["1", "true", "yes", "on", "y", "t"])
+    FALSE = frozenset(["0", "false", "no", "off", "n", "f"])
+
+    def __init__(self, on: str, off: str) -> None:
+        self.on, self.off = on, off
+        self.expected = "a boolean, kept as %s or %s" % (on, off)
+
+    def decode(self, text: str):
+        if text not in (self.on, self.off):
+            raise Malformed("")
+        return text == self.on
+
+    def encode(self, value) -> str:
+        word = str(value).lower() if isinstance(value, (str, int)) else ""
+        if word in self.TRUE:
+            return self.on
+        if word in self.FALSE:
+            return self.off
+        raise Malformed("")
+
+
+class Number(Form):
+    """A whole number, not negative, in decimal digits."""
+
+    def __init__(self, unit: str = "", most: int = 2**63 - 1) -> None:
+        self.most = most
+        self.expected = "a whole number" + (" of " + unit if unit else "") + " in decimal digits"
+
+    def decode(self, text: str):
+        if not re.fullmatch("[0-9]{1,19}", text) or int(text) > self.most:
+            raise Malformed("")
+        return int(text)
+
+    def encode(self, value) -> str:
+        if isinstance(value, bool) or not isinstance(value, (str, int)):
+            raise Malformed("")
+        return str(self.decode(str(value)))
+
+
+class Text(Form):
+    """Free text: any characters but NUL. YAML's other types are refused, because YAML has already changed them."""
+
+    expected = "text, in quotes"
+
+    def decode(self, text: str):
+        if "\0" in text:
+            raise Malformed("no store holds a NUL")
+        return text
+
+    def encode(self, value) -> str:
+        if not isinstance(value, str):
+            raise Malformed("quote it: YAML reads an unquoted 12:30 as 750, 1.10 as 1.1 and yes as true")
+        return super().encode(value)
+
+
+class Address(Form):
+    """An IP address of one version, in its usual spelling."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.expected = "an IPv%d address, such as %s" % (version, "10.137.0.12" if version == 4 else "fd09:24ef:4179::a89:c")
+
+    def decode(self, text: str):
+        try:
+            address = ipaddress.ip_address(text) if "%" not in text else None
+        except ValueError:
+            address = None
+        # Python 3.8 takes 010.0.0.1 for 10.0.0.1, inet_aton for 8.0.0.1.
+        if address is None or address.version != self.version or (self.version == 4 and str(address) != text):
+            raise Malformed("")
+        return text
+
+
+class Netmask(Address):
+    """An IPv4 mask: ones, then zeros."""
+
+    def __init__(self) -> None:
+        super().__init__(4)
+        self.expected = "an IPv4 netmask, such as 255.255.255.255"
+
+    def decode(self, text: str):
+        number = int(ipaddress.IPv4Address(super().decode(text)))
+        inverted = number ^ 0xFFFFFFFF
+        if inverted & (inverted + 1):
+            raise Malformed("its ones are not together")
+        return text
+
+
+class Addresses(Form):
+    """Addresses of one version with a space between; none is a form too."""
+
+    def __init__(self, version: int) -> None:
+        self.address = Address(version)
+        self.expected = "IPv%d addresses with a space between" % version
+
+    def decode(self, text: str):
+        return [self.address.decode(word) for word in text.split(" ")] if text else []
+
+    def encode(self, value) -> str:
+        text = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+        return super().encode(text)
+
+
+class Keyboard(Form):
+    """``layout[+variant[+options]]``, each a list with commas, as setxkbmap takes them."""
+
+    expected = "a keyboard as layout+variant+options, such as us++, fr+oss+ or us,se++grp:alt_shift_toggle"
+    NAME = r"[A-Za-z0-9_-]*"
+    pattern = re.compile(r"(?P<layout>[a-z][A-Za-z0-9_-]*(?:,[a-z][A-Za-z0-9_-]*)*)"
+                         r"(?:\+(?P<variant>%(name)s(?:,%(name)s)*)"
+                         r"(?:\+(?P<options>(?:%(option)s(?:,%(option)s)*)?))?)?"
+                         % {"name": NAME, "option": r"[A-Za-z0-9_-]+(?::[A-Za-z0-9_.-]+)?"})
+
+    def decode(self, text: str):
+        match = self.pattern.fullmatch(text) if len(text) <= 256 else None
+        if not match:
+            raise Malformed("")
+        fields = {name: field or "" for name, field in match.groupdict().items()}
+        # A variant belongs to the layout at its place: more of them than layouts is a mistake that XKB does not report.
+        if fields["variant"].count(",") > fields["layout"].count(","):
+            raise Malformed("there are more variants than layouts")
+        return fields
+
+    def encode(self, value) -> str:
+        if isinstance(value, dict) and set(value) <= {"layout", "variant", "options"}:
+            value = "+".join([str(value.get(field) or "") for field in ("layout", "variant", "options")])
+        return super().encode(value)
+
+
+class Keymap(Form):
+    r"""An ``xkb_keymap { ... };`` text. Stores hold ``\n`` and ``\t`` as two characters each, or as the ``\x0a`` and
+    ``\x09`` of QubesDB's tools; decoded they are real line ends and tabs."""
+
+    expected = "an xkb_keymap { ... }; text as xkbcomp takes it"
+    ESCAPES = ((r"\n", "\n"), (r"\t", "\t"), (r"\x0a", "\n"), (r"\x09", "\t"))
+    pattern = re.compile(r"\s*xkb_keymap\b[^{}]*\{[\n\t !#-\[\]-~\"]*\};?\s*")
+
+    def decode(self, text: str):
+        for escaped, character in self.ESCAPES:
+            text = text.replace(escaped, character)
+        text = super().decode(text)
+        if text.count("{") != text.count("}"):
+            raise Malformed("its braces do not match")
+        return text
+
+    def encode(self, value) -> str:
+        if not isinstance(value, str):
+            raise Malformed("write it as text")
+        self.decode(value)
+        return value.replace("\n", r"\n").replace("\t", r"\t")

@@ -1,0 +1,120 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the qubes.vmconfig collection: it may change at any time.
+
+"""What qubes hold, decoded: the typed tree ``config``, and apart from it what is not as the interface says."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any, Dict, Iterable, List, Mapping, Optional
+
+from . import _interface
+from ._errors import Refused, StoreError
+from ._plan import Snapshot
+from ._stores.base import Store
+from ._text import show
+
+SELF = "self"
+EVERY = "*"
+_PROOF = ("qubes-vm-type", "type")
+
+
+def plain(value: bytes) -> Any:
+    """A value's exact text, or ``{base64: ...}`` where it is not UTF-8."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value).decode("ascii")}
+
+
+def read(store: Store, qubes: Optional[Iterable[str]], names: Iterable[object]) -> Dict[str, Snapshot]:
+    """What each of these qubes holds under these names and globs; without names, every documented key. Secrets are left out.
+
+    Without ``qubes`` it is what the store means by itself; ``*`` is all of them.
+    """
+    names = list(names)
+    selection = _interface.select(names) if names else _interface.DOCUMENTED
+    secret = sorted(_interface.SECRETS.intersection(selection.exact))
+    if secret:
+        raise Refused("%s is a secret, which is never read" % ", ".join(map(show, secret)))
+    chosen = _chosen(store, qubes)
+    found = store.read({qube: _with_proof(selection) if qube == SELF else selection for qube in chosen})
+    if SELF in found:
+        found[SELF] = _proven(store, found[SELF], selection)
+    return {qube: _without_secrets(snapshot) for qube, snapshot in found.items()}
+
+
+def _chosen(store: Store, qubes: Optional[Iterable[str]]) -> List[str]:
+    if qubes is None:
+        return store.scope()
+    chosen: Dict[str, None] = {}
+    for qube in qubes:
+        chosen.update(dict.fromkeys(store.qubes() if qube == EVERY else [str(qube)]))
+    return list(chosen)
+
+
+def _with_proof(selection: _interface.Selection) -> _interface.Selection:
+    return selection._replace(exact=tuple(dict.fromkeys(selection.exact + _PROOF)))
+
+
+def _proven(store: Store, snapshot: Snapshot, selection: _interface.Selection) -> Snapshot:
+    """What was asked for, of a qube that has the interface at all: no interface is not the same as no keys."""
+    if not any(key in snapshot.values for key in _PROOF):
+        raise StoreError("%s: this machine has no VM configuration interface there: looked for the keys %s. "
+                         "On a machine that is no qube, name the store and the qube" % (store.url, " and ".join(_PROOF)))
+    return snapshot._replace(values={key: value for key, value in snapshot.values.items() if selection.matches(key)})
+
+
+def _without_secrets(snapshot: Snapshot) -> Snapshot:
+    return snapshot._replace(values={key: value for key, value in snapshot.values.items() if key not in _interface.SECRETS})
+
+
+def report(snapshot: Snapshot, raw: bool) -> Dict[str, Any]:
+    """One qube's part of the result of ``keys_info``."""
+    config: Dict[str, Any] = {}
+    invalid: Dict[str, Dict[str, str]] = {}
+    for key in sorted(snapshot.values):
+        untrusted_value = snapshot.values[key]
+        found = _interface.find(key)
+        if not found:
+            continue
+        try:
+            _put(config, _place(found), _interface.decode(key, untrusted_value))
+        except Refused as error:
+            invalid[key] = {"value": show(untrusted_value), "reason": str(error)}
+    _derive(config, snapshot.values)
+    result = {"config": config, "invalid": invalid, "denied": sorted(snapshot.denied)}
+    if raw:
+        result["raw"] = {key: plain(value) for key, value in sorted(snapshot.values.items())}
+    return result
+
+
+def _place(found: _interface.Found) -> List[str]:
+    parts = iter(found.parts)
+    return [next(parts) if level == "*" else level for level in found.row.place.split(".")]
+
+
+def _put(config: Dict[str, Any], place: List[str], value: Any) -> None:
+    for level in place[:-1]:
+        config = config.setdefault(level, {})
+    if isinstance(value, dict):
+        config.setdefault(place[-1], {}).update(value)
+    else:
+        config[place[-1]] = value
+
+
+def _derive(config: Dict[str, Any], given: Mapping[str, bytes]) -> None:
+    """What the interface means by several keys together. Only a key that is not there has a default, not an invalid one."""
+    for side, prefix in (("network", "qubes-"), ("netvm", "qubes-netvm-")):
+        network: Dict[str, Any] = config.get(side, {})
+        gateway = None if prefix + "primary-dns" in given else network.get("gateway")
+        servers = [server for server in (network.get("primary_dns", gateway), network.get("secondary_dns")) if server]
+        if servers:
+            network["dns"] = servers
+    network = config.get("network", {})
+    mask = network.get("netmask", None if "qubes-netmask" in given else "255.255.255.255")
+    if "ip" in network and mask:
+        network["prefix"] = sum([bin(int(part)).count("1") for part in mask.split(".")])

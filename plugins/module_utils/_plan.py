@@ -1,0 +1,192 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the qubes.vmconfig collection: it may change at any time.
+
+"""Wanted and found make ordered changes, and a diff of them. Pure: no store, nothing of Ansible.
+
+Check mode, diff mode and the run all use the changes that ``plan`` computes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+
+from . import _interface
+from ._errors import Refused
+from ._forms import Malformed
+from ._text import escape, show
+
+INHERIT = "inherit"
+
+
+class Wanted(NamedTuple):
+    """What one qube should hold: key to bytes (None removes), directories that hold nothing else, the qube's own access."""
+
+    keys: Dict[str, Optional[bytes]]
+    purge: Tuple[str, ...] = ()
+    access: str = INHERIT
+
+    @property
+    def selection(self) -> _interface.Selection:
+        """What has to be read to plan this."""
+        return _interface.Selection(tuple(self.keys), tuple(prefix + "*" for prefix in self.purge))
+
+
+class Snapshot(NamedTuple):
+    """What a store holds of one qube: key to exact bytes, the keys that may not be read, and (if asked for) the qube's access."""
+
+    values: Dict[str, bytes]
+    denied: FrozenSet[str] = frozenset()
+    access: Mapping[str, str] = {}
+
+
+class Change(NamedTuple):
+    """One key that differs. None is a key that is not there; an access is None where it is neither asked for nor known."""
+
+    key: str
+    before: Optional[bytes]
+    after: Optional[bytes]
+    access_before: Optional[str] = None
+    access_after: Optional[str] = None
+
+    @property
+    def secret(self) -> bool:
+        """Whether the values may not be shown."""
+        return self.key in _interface.SECRETS
+
+
+Limit = Callable[[str, Optional[bytes]], str]
+
+
+def declare(qubes: Mapping, purge: Iterable, access: str, unknown: str, limit: Limit) -> Dict[str, Wanted]:
+    """What a task declares, validated and encoded, by qube.
+
+    ``limit`` tells what a store has against a key and value, or the empty text. ``Refused`` lists everything that is
+    wrong, in all qubes.
+    """
+    problems: List[str] = []
+    prefixes = _purge(purge, unknown, problems)
+    wanted = {}
+    for qube, keys in qubes.items():
+        if not isinstance(keys, Mapping):
+            problems.append("qube %s: expected a mapping of keys to values, not %s" % (show(qube), show(keys)))
+            continue
+        wanted[str(qube)] = Wanted(_declare_keys(str(qube), keys, unknown, limit, problems), prefixes, access)
+    if problems:
+        raise Refused(_listed(problems))
+    return wanted
+
+
+def _listed(problems: List[str]) -> str:
+    if len(problems) == 1:
+        return "%s. Nothing was written." % problems[0]
+    numbered = ["(%d) %s" % (number, problem) for number, problem in enumerate(problems[:20], 1)]
+    more = "; and %d more" % (len(problems) - 20) if len(problems) > 20 else ""
+    return "%d problems, nothing was written: %s%s." % (len(problems), "; ".join(numbered), more)
+
+
+def _purge(purge: Iterable, unknown: str, problems: List[str]) -> Tuple[str, ...]:
+    prefixes = []
+    for name in purge:
+        try:
+            prefix = _interface.directory(name)
+            if unknown != "allow" and prefix not in _interface.DIRECTORIES:
+                raise Refused("%s is not a directory of the interface; expected one of %s" % (
+                    show(name), ", ".join(sorted(_interface.DIRECTORIES))))
+            prefixes.append(prefix)
+        except Refused as error:
+            problems.append("purge: %s" % error)
+    return tuple(prefixes)
+
+
+def _declare_keys(qube: str, keys: Mapping, unknown: str, limit: Limit, problems: List[str]) -> Dict[str, Optional[bytes]]:
+    declared: Dict[str, Optional[bytes]] = {}
+    spelled: Dict[str, object] = {}
+    for name, value in keys.items():
+        try:
+            key = _interface.normal(name)
+            if key in declared:
+                raise Refused("it is given twice, as %s and as %s" % (show(spelled[key]), show(name)))
+            spelled[key] = name
+            declared[key] = _encode(key, value, unknown)
+            against = limit(key, declared[key])
+            if against:
+                raise Refused(against)
+        except Refused as error:
+            problems.append("qube %s, key %s: %s" % (show(qube), show(name), error))
+    return declared
+
+
+def _encode(key: str, value, unknown: str) -> Optional[bytes]:
+    found = _interface.find(key) if unknown == "allow" else _interface.known(key)
+    if value is None:
+        return None
+    if key in _interface.SECRETS:
+        raise Refused("it is a secret, which can only be removed, with null")
+    try:
+        data = _from_base64(value)
+        if data is None:
+            return found.row.encode(value) if found else _interface.TEXT.encode(value).encode("utf-8")
+        if not _interface.free(key):
+            found.row.decode(data)
+        return data
+    except Malformed as error:
+        expected = found.row.expected(error) if found else "expected text; %s" % error
+        raise Refused("the value %s is refused: %s" % (show(value), expected)) from None
+    except UnicodeEncodeError:
+        raise Refused("the value %s is not Unicode; give its bytes as {base64: ...}" % show(value)) from None
+
+
+def _from_base64(value) -> Optional[bytes]:
+    """The bytes of ``{base64: ...}``; None for any other value."""
+    if not isinstance(value, Mapping) or set(value) != {"base64"}:
+        return None
+    try:
+        data = base64.b64decode(value["base64"], validate=True)
+    except (binascii.Error, TypeError, ValueError):
+        raise Malformed("what follows base64: is not base64") from None
+    if b"\0" in data:
+        raise Malformed("no store holds a NUL")
+    return data
+
+
+def plan(qube: str, wanted: Wanted, found: Snapshot) -> List[Change]:
+    """What has to change, in the order to do it: a directory's own key after what is in it. Empty when nothing differs."""
+    denied = sorted(found.denied.intersection(wanted.keys))
+    if denied:
+        raise Refused("qube %s: %s may not be read here, so cannot be compared; nothing was written" % (
+            show(qube), ", ".join(map(show, denied))))
+    goal = {key: None for key in found.values if key.startswith(wanted.purge)} if wanted.purge else {}
+    goal.update(wanted.keys)
+    changes = [_change(key, after, wanted, found) for key, after in goal.items()]
+    return sorted([change for change in changes if change], key=lambda change: change.key + "/~")
+
+
+def _change(key: str, after: Optional[bytes], wanted: Wanted, found: Snapshot) -> Optional[Change]:
+    before = found.values.get(key)
+    if wanted.access == INHERIT or after is None:
+        return Change(key, before, after) if before != after else None
+    access = found.access.get(key)
+    if before == after and access == wanted.access:
+        return None
+    return Change(key, before, after, access, wanted.access)
+
+
+def diff(qube: str, store: str, changes: List[Change]) -> Dict[str, str]:
+    """One entry for Ansible's ``diff``: a line a changed key, escaped and cut."""
+    header = "%s (%s)" % (show(qube)[1:-1], store)
+    return {
+        "before_header": header,
+        "after_header": header,
+        "before": "".join([_line(change, change.before, change.access_before) for change in changes if change.before is not None]),
+        "after": "".join([_line(change, change.after, change.access_after) for change in changes if change.after is not None]),
+    }
+
+
+def _line(change: Change, value: bytes, access: Optional[str]) -> str:
+    shown = "(a secret)" if change.secret else show(value)
+    return "%s: %s%s\n" % (escape(change.key), shown, " access=%s" % access if access else "")

@@ -1,0 +1,187 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the qubes.vmconfig collection: it may change at any time.
+
+"""The embedded store: one JSON or YAML file that maps qubes to keys to values.
+
+It is locked while it is changed, and replaced as a whole, so a reader never sees half of a change. The lock is on the
+folder: the file itself is another one after each change.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import errno
+import fcntl
+import os
+import stat
+import tempfile
+import time
+from contextlib import contextmanager
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+
+from .. import _document
+from .._errors import QubeMissing, Refused, StoreError
+from .._interface import Selection
+from .._plan import Change, Snapshot
+from .._text import escape, show
+from .base import Replan, Store
+
+Qubes = Dict[str, Dict[str, bytes]]
+
+LARGEST = 64 * 1024 * 1024
+"""Bytes in a file at the most: a thousand qubes with their keys are about one."""
+
+
+class FileStore(Store):
+    """A store in a file. Parsed again only when the file is another one or has changed."""
+
+    kind = "file"
+
+    def __init__(self, url: str, timeout: float, path: str) -> None:
+        super().__init__(url, timeout)
+        self.path = os.path.realpath(path)
+        self._loaded: Optional[Tuple[Tuple[int, ...], Qubes]] = None
+
+    def qubes(self) -> List[str]:
+        return list(self._load())
+
+    def missing(self, qubes: List[str]) -> List[str]:
+        known = self._load()
+        return [qube for qube in qubes if qube not in known]
+
+    def read(self, wanted: Mapping[str, Selection], access: bool = False) -> Dict[str, Snapshot]:
+        known = self._load()
+        return {qube: self._snapshot(qube, known, selection) for qube, selection in wanted.items()}
+
+    def _snapshot(self, qube: str, known: Qubes, selection: Selection) -> Snapshot:
+        if qube not in known:
+            raise QubeMissing("qube %s is not in %s; in it are %s" % (show(qube), self.url, ", ".join(map(escape, known)) or "none"))
+        keys = known[qube]
+        if not selection.globs:
+            return Snapshot({key: keys[key] for key in selection.exact if key in keys})
+        return Snapshot({key: value for key, value in keys.items() if selection.matches(key)})
+
+    def update(self, qube: str, selection: Selection, replan: Replan, access: bool = False) -> List[Change]:
+        with self._locked():
+            known = self._load()
+            changes = replan(self._snapshot(qube, known, selection))
+            if changes:
+                keys = dict(known[qube])
+                for change in changes:
+                    if change.after is None:
+                        keys.pop(change.key, None)
+                    else:
+                        keys[change.key] = change.after
+                self._replace({**known, qube: keys})
+        return changes
+
+    def _load(self) -> Qubes:
+        try:
+            with open(self.path, "rb") as file:
+                status = os.fstat(file.fileno())
+                mark = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+                if self._loaded and self._loaded[0] == mark:
+                    return self._loaded[1]
+                if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+                    raise StoreError("%s is not a file of at most %d bytes" % (self.url, LARGEST))
+                text = file.read().decode("utf-8")
+        except OSError as error:
+            raise StoreError("%s cannot be read: %s; a file store is a file that is there, {} at first" % (self.url, error.strerror)) from None
+        except UnicodeDecodeError:
+            raise StoreError("%s is not UTF-8" % self.url) from None
+        qubes = self._shaped(text)
+        self._loaded = (mark, qubes)
+        return qubes
+
+    def _shaped(self, text: str) -> Qubes:
+        try:
+            data = _document.parse(text, self.url)
+        except Refused as error:
+            raise StoreError(str(error)) from None
+        if not isinstance(data, dict):
+            raise StoreError("%s is not a mapping of qubes to keys" % self.url)
+        return {self._name(qube): self._keys(qube, keys) for qube, keys in data.items()}
+
+    def _name(self, qube: Any) -> str:
+        if not isinstance(qube, str):
+            raise StoreError("%s: the qube %s is not text; put it in quotes" % (self.url, show(qube)))
+        return qube
+
+    def _keys(self, qube: str, keys: Any) -> Dict[str, bytes]:
+        if not isinstance(keys, dict):
+            raise StoreError("%s: qube %s is not a mapping of keys to text" % (self.url, show(qube)))
+        return {key: self._value(qube, key, value) for key, value in keys.items()}
+
+    def _value(self, qube: str, key: Any, value: Any) -> bytes:
+        try:
+            if isinstance(key, str) and isinstance(value, str):
+                return value.encode("utf-8")
+            if isinstance(key, str) and isinstance(value, dict) and set(value) == {"base64"}:
+                return base64.b64decode(value["base64"], validate=True)
+        except (binascii.Error, TypeError, ValueError):
+            pass
+        raise StoreError("%s: qube %s, key %s: %s is not text; put it in quotes, or give bytes as {base64: ...}" % (
+            self.url, show(qube), show(key), show(value)))
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Only one change at a time, whoever makes it."""
+        try:
+            folder = os.open(os.path.dirname(self.path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise StoreError("%s cannot be locked: %s" % (self.url, error.strerror)) from None
+        try:
+            self._lock(folder)
+            yield
+        finally:
+            os.close(folder)
+
+    def _lock(self, folder: int) -> None:
+        end = time.monotonic() + self.timeout
+        while True:
+            try:
+                return fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EINTR):
+                    raise StoreError("%s cannot be locked: %s" % (self.url, error.strerror)) from None
+                if time.monotonic() >= end:
+                    raise StoreError("%s is locked by another process for %g seconds (store_timeout); run again when that has ended" % (
+                        self.url, self.timeout)) from None
+                time.sleep(0.02)
+
+    def _replace(self, qubes: Qubes) -> None:
+        data = {qube: {key: _plain(value) for key, value in keys.items()} for qube, keys in qubes.items()}
+        write = _document.write_json if self.path.endswith(".json") else _document.write_yaml
+        try:
+            _replace_file(self.path, write(data).encode("utf-8"))
+        except OSError as error:
+            raise StoreError("%s cannot be written: %s; it stands as it was" % (self.url, error.strerror)) from None
+
+
+def _plain(value: bytes) -> Any:
+    """Text where it is text, else the form for bytes."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value).decode("ascii")}
+
+
+def _replace_file(path: str, data: bytes) -> None:
+    status = os.stat(path)
+    descriptor, temporary = tempfile.mkstemp(prefix=".vmconfig-", dir=os.path.dirname(path))
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
+            if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+                os.fchown(descriptor, status.st_uid, status.st_gid)
+            os.fsync(descriptor)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

@@ -1,0 +1,70 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the qubes.vmconfig collection: it may change at any time.
+
+"""From the option ``store`` to a store. Each store is imported by name, because AnsiballZ follows only that."""
+
+from __future__ import annotations
+
+import os
+from typing import List, Sequence, Tuple
+from urllib.parse import unquote
+
+from .._errors import Refused, StoreError
+from .._text import show
+from .base import Store
+from .file import FileStore
+from .xenstore import SELF, XenStore, is_bus
+
+AUTO = "auto"
+XENBUS = ("/dev/xen/xenbus", "/proc/xen/xenbus")
+XENSTORED = ("/run/xenstored/socket", "/var/run/xenstored/socket")
+FORMS = "auto, xenstore, xenstore:///PATH or file:///PATH"
+
+
+def open_store(url: str, timeout: float, qubes: Sequence[str]) -> Store:
+    """The store that a URL names; ``auto`` looks for the one that serves these qubes.
+
+    Nothing is opened yet. ``Refused`` for what is no store, ``StoreError`` when ``auto`` finds none.
+    """
+    if not 0 < timeout <= 3600:
+        raise Refused("store_timeout is %s; expected seconds, more than 0 and at most 3600" % show(timeout))
+    if url == AUTO:
+        return _auto(timeout, qubes)
+    kind, path = _split(url)
+    if kind == "file":
+        return FileStore(url, timeout, path)
+    return XenStore(url, timeout, path or None, is_bus(path)) if path else _xenstore(timeout, qubes)
+
+
+def _split(url: str) -> Tuple[str, str]:
+    kind, separator, path = url.partition("://")
+    if kind == "xenstore" and not separator:
+        return kind, ""
+    # Any other form with a path would name a host, or a path that depends on where a process was started.
+    if kind not in ("xenstore", "file") or not path.startswith("/") or "\0" in path:
+        raise Refused("store %s is not one of %s" % (show(url), FORMS))
+    return kind, unquote(path)
+
+
+def _auto(timeout: float, qubes: Sequence[str]) -> Store:
+    return _xenstore(timeout, qubes)
+
+
+def _xenstore(timeout: float, qubes: Sequence[str]) -> Store:
+    """dom0's socket, or the XenBus device; inside a qube there is the device alone."""
+    candidates = _candidates(qubes)
+    for path, bus in candidates:
+        if os.path.exists(path):
+            return XenStore("xenstore://" + path, timeout, path, bus)
+    raise StoreError("store auto finds no store for %s on this machine: looked for %s. Name one: %s" % (
+        ", ".join(map(show, qubes[:3])) or "any qube", ", ".join(path for path, _bus in candidates), FORMS))
+
+
+def _candidates(qubes: Sequence[str]) -> List[Tuple[str, bool]]:
+    named = os.environ.get("XENSTORED_PATH")
+    sockets = [(path, False) for path in ((named,) if named else XENSTORED)]
+    devices = [(path, True) for path in XENBUS]
+    return devices + sockets if list(qubes) == [SELF] else sockets + devices

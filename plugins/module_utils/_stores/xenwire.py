@@ -1,0 +1,251 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the qubes.vmconfig collection: it may change at any time.
+
+"""One conversation with a XenStore daemon: requests in, replies out, in bounded time.
+
+pyxs gives the connection, the packet header and the operations. Its Client is not used: it has no timeout and waits for
+ever for a daemon that died. Here one thread sends whole messages, several at once, and reads as it goes.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import time
+from typing import Any, List, Optional, Sequence, Tuple, Union
+
+try:
+    from pyxs._internal import Op, Packet
+    from pyxs.connection import UnixSocketConnection, XenBusConnection
+    from pyxs.exceptions import ConnectionError as PyxsConnectionError
+    PYXS_ERROR = None
+except ImportError as error:
+    PYXS_ERROR = error
+    Op = Packet = None
+    UnixSocketConnection = XenBusConnection = object
+
+DIRECTORY_PART = 22
+"""An operation of the C daemon that pyxs does not know: a listing too long for one reply, in parts."""
+
+PAYLOAD = 4096
+"""Bytes of payload at the most in a request; a larger one makes the daemon drop the connection."""
+
+WINDOW = 64
+"""Requests sent ahead of their replies at the most: more gains nothing, and all their replies fit the socket's buffer."""
+
+_HEADER_SIZE = 16
+_LONGEST_REPLY = 16 * 1024 * 1024
+
+
+class Down(Exception):
+    """The conversation has ended: the text is why. A request on its way may or may not have been carried out."""
+
+
+class TimedOut(Down):
+    """It was silent for too long."""
+
+
+class Failure(str):
+    """The daemon's word for why it refused a request: ``ENOENT``, ``EACCES``, ..."""
+
+
+Request = Tuple[int, bytes]
+Reply = Union[bytes, Failure]
+
+
+class _SocketTransport:
+    """What pyxs calls a transport, over a socket whose every operation has a timeout."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(timeout)
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                return self.socket.connect(path)
+            except BlockingIOError:
+                # A full backlog: the daemon does not accept. The kernel does not wait with a timeout set.
+                if time.monotonic() >= end:
+                    self.close()
+                    raise socket.timeout from None
+                time.sleep(0.05)
+            except OSError:
+                self.close()
+                raise
+
+    def fileno(self) -> int:
+        return self.socket.fileno()
+
+    def send(self, messages: Sequence[bytes]) -> None:
+        self.socket.sendall(b"".join(messages))
+
+    def recv(self) -> bytes:
+        return self.socket.recv(65536)
+
+    def close(self) -> None:
+        # No shutdown, unlike pyxs: after a fork that would end the other process's conversation.
+        self.socket.close()
+
+
+class _BusTransport:
+    """The XenBus device: one message for each write, and a poll before each read, because a read has no timeout."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOCTTY)
+        self.timeout = timeout
+
+    def fileno(self) -> int:
+        return self.descriptor
+
+    def send(self, messages: Sequence[bytes]) -> None:
+        for message in messages:
+            self._wait(select.POLLOUT)
+            os.write(self.descriptor, message)
+
+    def recv(self) -> bytes:
+        self._wait(select.POLLIN)
+        return os.read(self.descriptor, 4096)
+
+    def _wait(self, event: int) -> None:
+        poll = select.poll()
+        poll.register(self.descriptor, event)
+        if not poll.poll(self.timeout * 1000):
+            raise socket.timeout
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+class _SocketConnection(UnixSocketConnection):
+    """pyxs' socket connection, with the transport above."""
+
+    timeout = 0.0
+
+    def create_transport(self):
+        return _SocketTransport(self.path, self.timeout)
+
+
+class _BusConnection(XenBusConnection):
+    """pyxs' device connection, with the transport above."""
+
+    timeout = 0.0
+
+    def create_transport(self):
+        return _BusTransport(self.path, self.timeout)
+
+
+class Conversation:
+    """Pipelined requests over one connection, opened when first used and opened again after it ended.
+
+    A conversation belongs to the process that opened it: after a fork the child opens its own.
+    """
+
+    def __init__(self, path: Optional[str], bus: bool, timeout: float) -> None:
+        self.timeout = timeout
+        self.bus = bus
+        self._connection: Any = (_BusConnection if bus else _SocketConnection)(path)
+        self._connection.timeout = timeout
+        self._owner = 0
+        self._number = 0
+        self._buffer = bytearray()
+
+    @property
+    def path(self) -> str:
+        """The socket or the device."""
+        return self._connection.path
+
+    def ask(self, requests: Sequence[Request], transaction: int = 0) -> List[Reply]:
+        """The replies to these requests, in their order. ``Down`` when the conversation ends before all are there.
+
+        A conversation left over from an earlier call may have ended since, with a restarted daemon: then the requests are
+        sent once more, unless one was answered, one timed out, or they are part of a transaction.
+        """
+        fresh = self._open()
+        replies: List[Reply] = []
+        try:
+            self._exchange(requests, transaction, replies)
+        except TimedOut:
+            raise
+        except Down:
+            if fresh or transaction or replies:
+                raise
+            self._open()
+            self._exchange(requests, transaction, replies)
+        return replies
+
+    def close(self) -> None:
+        """Ends the conversation; a transaction that is open in it ends with it, undone."""
+        self._connection.close()
+        self._buffer.clear()
+
+    def _open(self) -> bool:
+        """Whether the conversation had to be opened."""
+        if self._connection.is_connected and self._owner == os.getpid():
+            return False
+        self.close()
+        try:
+            self._connection.connect()
+        except socket.timeout:
+            raise TimedOut("it does not accept a connection within %g seconds (store_timeout)" % self.timeout) from None
+        except OSError as error:
+            raise Down("it cannot be opened: %s" % (error.strerror or error)) from None
+        self._owner = os.getpid()
+        return True
+
+    def _exchange(self, requests: Sequence[Request], transaction: int, replies: List[Reply]) -> None:
+        first, self._number = self._number, (self._number + len(requests)) & 0xFFFFFFFF
+        sent = 0
+        try:
+            while len(replies) < len(requests):
+                if sent < len(requests) and sent - len(replies) <= WINDOW // 2:
+                    ahead = min(len(replies) + WINDOW, len(requests))
+                    self._connection.transport.send([_packed(requests[place], first + place, transaction) for place in range(sent, ahead)])
+                    sent = ahead
+                self._receive(requests, first, replies)
+        except socket.timeout:
+            # The answer may still come, and would answer the next request.
+            self.close()
+            raise TimedOut("it does not answer within %g seconds (store_timeout)" % self.timeout) from None
+        except OSError as error:
+            self.close()
+            raise Down("the connection ended: %s" % (error.strerror or error)) from None
+        except Down:
+            self.close()
+            raise
+
+    def _receive(self, requests: Sequence[Request], first: int, replies: List[Reply]) -> None:
+        data = self._connection.transport.recv()
+        if not data:
+            raise Down("it closed the connection")
+        buffer = self._buffer
+        buffer += data
+        start, end = 0, len(buffer)
+        while end - start >= _HEADER_SIZE:
+            operation, number, _transaction, size = Packet._struct.unpack_from(buffer, start)
+            place = len(replies)
+            if place == len(requests) or number != (first + place) & 0xFFFFFFFF or size > _LONGEST_REPLY:
+                raise Down("it answered out of step")
+            if end - start - _HEADER_SIZE < size:
+                break
+            payload = bytes(buffer[start + _HEADER_SIZE:start + _HEADER_SIZE + size])
+            replies.append(_reply(operation, requests[place][0], payload))
+            start += _HEADER_SIZE + size
+        del buffer[:start]
+
+
+def _packed(request: Request, number: int, transaction: int) -> bytes:
+    operation, payload = request
+    return Packet._struct.pack(operation, number & 0xFFFFFFFF, transaction, len(payload)) + payload
+
+
+def _reply(operation: int, asked: int, payload: bytes) -> Reply:
+    if operation == asked:
+        return payload
+    if operation == Op.ERROR:
+        return Failure(payload.rstrip(b"\0").decode("ascii", "backslashreplace"))
+    raise Down("it answered out of step")

@@ -1,0 +1,62 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the qubes.vmconfig collection: it may change at any time.
+
+"""Values as a terminal may show them.
+
+A value read from a qube may hold anything: escape sequences, text that runs backwards, three kilobytes of noise. What is
+meant for eyes (diffs, messages, errors) passes through here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+
+SHOWN = 256
+"""The longest value shown, in characters; more is cut and marked with its size and a digest, so two cut values still differ."""
+
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\", "'": "\\'"}
+# Control, format (bidi among them), surrogate, private, unassigned, line and paragraph separators.
+_UNSAFE = frozenset(["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"])
+
+
+def _escape_character(character: str) -> str:
+    if character in _SHORT:
+        return _SHORT[character]
+    if character.isascii():
+        return character if character.isprintable() else "\\x%02x" % ord(character)
+    if unicodedata.category(character) not in _UNSAFE:
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as "surrogateescape" keeps it
+        return "\\x%02x" % (code - 0xDC00)
+    return "\\u%04x" % code if code <= 0xFFFF else "\\U%08x" % code
+
+
+def escape(text: str) -> str:
+    """The text on one line, with nothing in it that a terminal would act on."""
+    if text.isascii() and text.isprintable() and "\\" not in text and "'" not in text:
+        return text
+    return "".join([_escape_character(character) for character in text])
+
+
+def show(value: object) -> str:
+    """Any value, quoted, escaped and cut, for a message or a diff. Bytes that are not UTF-8 appear as ``\\xHH``."""
+    if isinstance(value, bytes):
+        text = value.decode("utf-8", "surrogateescape")
+    elif isinstance(value, str):
+        text = str(value)
+    else:
+        return cut(escape(repr(value)))
+    if len(text) <= SHOWN:
+        return "'%s'" % escape(text)
+    data = text.encode("utf-8", "surrogateescape")
+    return "'%s'... (%d bytes, sha256 %s)" % (escape(text[:SHOWN]), len(data), hashlib.sha256(data).hexdigest()[:12])
+
+
+def cut(text: str) -> str:
+    """The text's first characters, and a mark where there were more."""
+    return text if len(text) <= SHOWN else text[:SHOWN] + "..."

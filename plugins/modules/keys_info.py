@@ -1,0 +1,142 @@
+#!/usr/bin/python
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: keys_info
+short_description: Read the configuration keys that qubes see
+version_added: 0.1.0
+description:
+  - Reads keys of the Qubes VM configuration interface and returns them decoded, validated and nested.
+  - A qube can write any text into keys of its own. What is not as the interface says is kept apart in RV(qubes.*.invalid),
+    and never fails the task.
+author:
+  - qubes.vmconfig contributors (@qubes-vmconfig)
+extends_documentation_fragment:
+  - qubes.vmconfig.store
+  - qubes.vmconfig.attributes
+  - qubes.vmconfig.attributes.read_only
+  - qubes.vmconfig.attributes.action_group
+options:
+  qubes:
+    description:
+      - The qubes to read, each by its name, its domid or as V(self); V(*) is all of them.
+      - Without it, all qubes where the store has all of them, and V(self) inside a qube.
+    type: list
+    elements: str
+  keys:
+    description:
+      - Names of keys, and globs in which V(*) also matches a slash. Any well-formed name is taken, documented or not.
+      - Without it, every documented key.
+    type: list
+    elements: str
+    default: []
+  raw:
+    description:
+      - Also return the exact text of every key, including keys that are not in the interface.
+    type: bool
+    default: false
+notes:
+  - C(qubes-random-seed) is a secret and is never read.
+  - Without O(store) the variable C(vmconfig_store) of the target is used, then the environment variable
+    E(QUBES_VMCONFIG_STORE) of the target.
+seealso:
+  - module: qubes.vmconfig.keys
+  - plugin: qubes.vmconfig.key
+    plugin_type: lookup
+"""
+
+EXAMPLES = r"""
+- name: What this qube sees, inside a qube
+  qubes.vmconfig.keys_info:
+  register: own
+
+- name: The time zone
+  ansible.builtin.debug:
+    var: own.qubes.self.config.timezone
+
+- name: Services and the administrator's settings of two qubes
+  qubes.vmconfig.keys_info:
+    qubes: [work, personal]
+    keys: [qubes-service/*, vm-config/*]
+  register: two
+
+- name: What is not as it should be, in any qube
+  qubes.vmconfig.keys_info:
+    qubes: ["*"]
+  register: all_of_them
+"""
+
+RETURN = r"""
+qubes:
+  description: What was read, by the names that the task gave.
+  returned: success
+  type: dict
+  contains:
+    config:
+      description:
+        - The keys that are as the interface says, decoded to their types and nested by subject.
+        - C(services) maps a name to a boolean, C(vm_config) holds the settings C(vm-config/*). C(network.dns) is the list of
+          resolvers, the gateway first where there is no C(qubes-primary-dns), and C(network.prefix) the netmask as a number.
+      type: dict
+      sample:
+        timezone: Europe/Warsaw
+        keyboard: {layout: us, variant: "", options: ""}
+        services: {cups: true}
+        network: {ip: 10.137.0.12, gateway: 10.138.2.5, netmask: 255.255.255.255, prefix: 32, dns: [10.139.1.1, 10.139.1.2]}
+    invalid:
+      description: For each key that is not as the interface says, its RV(ignore:value), escaped and cut, and the RV(ignore:reason).
+      type: dict
+      sample:
+        qubes-timezone: {value: "'../../etc/passwd'", reason: "expected a zone of the Olson database, such as Europe/Warsaw"}
+    denied:
+      description: The keys that may not be read.
+      type: list
+      elements: str
+      sample: []
+    raw:
+      description: The exact text by key; bytes that are not UTF-8 are C({base64: ...}).
+      type: dict
+      returned: O(raw=true)
+      sample: {qubes-timezone: Europe/Warsaw}
+  sample:
+    work:
+      config: {timezone: Europe/Warsaw}
+      invalid: {}
+      denied: []
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.qubes.vmconfig.plugins.module_utils._arguments import run, store_arguments
+from ansible_collections.qubes.vmconfig.plugins.module_utils._inspect import read, report
+from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.opening import open_store
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            store_arguments(),
+            qubes=dict(type="list", elements="str"),
+            keys=dict(type="list", elements="str", default=[], no_log=False),
+            raw=dict(type="bool", default=False),
+        ),
+        supports_check_mode=True,
+    )
+
+    def work(params):
+        store = open_store(params["store"], params["store_timeout"], params["qubes"] or [])
+        try:
+            found = read(store, params["qubes"], params["keys"])
+        finally:
+            store.close()
+        return {"changed": False, "qubes": {qube: report(snapshot, params["raw"]) for qube, snapshot in found.items()}}
+
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()
