@@ -1,0 +1,237 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Finds the programs of the lab: Xen's own, installed or unpacked from Debian's packages into <checkout>/.cache, and what `cc` builds.
+
+Nothing here needs root. $XENLAB_CACHE names another cache folder; removing the folder fetches and builds again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import glob
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import tempfile
+from typing import Dict, Iterator, List, NamedTuple, NoReturn, Optional
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CACHE = os.environ.get("XENLAB_CACHE") or os.path.join(os.path.dirname(os.path.dirname(HERE)), ".cache")
+TOOLS = ("read", "write", "ls", "list", "exists", "rm", "chmod", "watch")
+
+# Never $PATH: there, inside `xenlab.py run`, `xenstore-read` is a wrapper that talks to that lab.
+SYSTEM_BIN = os.pathsep.join(("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"))
+FETCH_TIMEOUT = 600
+
+# The machine's own hooks after `apt-get update` (caches, desktop services) are for root's lists, not for these.
+APT_CONF = """\
+Dir::State "%(work)s/state";
+Dir::State::status "/var/lib/dpkg/status";
+Dir::Cache "%(work)s/cache";
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+Acquire::Retries "3";
+Acquire::http::Timeout "60";
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+"""
+
+
+class LabUnavailable(RuntimeError):
+    """This machine cannot run the lab; the message says why."""
+
+
+class Xen(NamedTuple):
+    """xenstored: path; tools: the directory of xenstore-*; env: what both need in their environment."""
+
+    xenstored: str
+    tools: str
+    env: Dict[str, str]
+
+
+def is_debian_like() -> bool:
+    """True where the lab can fetch what it lacks, so that LabUnavailable is a failure and not a reason to skip."""
+    return bool(shutil.which("apt-get") and shutil.which("dpkg-deb") and os.path.exists("/var/lib/dpkg/status"))
+
+
+@functools.lru_cache(maxsize=None)
+def have_xen() -> Xen:
+    """The installed xenstored and tools, else the cached ones, else fetched ones. Raises LabUnavailable."""
+    if platform.system() != "Linux":
+        raise LabUnavailable("the lab needs Linux, this is %s" % platform.system())
+    return _installed() or _unpacked() or _fetched()
+
+
+@functools.lru_cache(maxsize=None)
+def libxenstore() -> str:
+    """The path of libxenstore.so.4, as the tools load it. Raises LabUnavailable."""
+    xen = have_xen()
+    for line in _ldd(os.path.join(xen.tools, "xenstore-read"), xen.env):
+        found = re.match(r"\s*libxenstore\.so\S* => (/\S+)", line)
+        if found:
+            return os.path.realpath(found.group(1))
+    raise LabUnavailable("%s/xenstore-read does not load libxenstore" % xen.tools)
+
+
+@functools.lru_cache(maxsize=None)
+def built(source: str) -> str:
+    """The path of the shared library built from the C file `source` of this folder. Raises LabUnavailable."""
+    path = os.path.join(HERE, source)
+    with open(path, "rb") as stream:
+        digest = hashlib.sha256(stream.read()).hexdigest()[:16]
+    name = "%s-%s-%s.so" % (os.path.splitext(source)[0], platform.machine(), digest)
+    library = os.path.join(_cache("lab"), name)
+    if not os.path.exists(library):
+        _compile(path, library)
+    return library
+
+
+# -- Xen --
+
+
+def _installed() -> Optional[Xen]:
+    elsewhere = shutil.which("xenstored", path=SYSTEM_BIN)
+    daemons = _newest("/usr/lib/xen-*/bin/xenstored") + ([elsewhere] if elsewhere else [])
+    reader = shutil.which("xenstore-read", path=SYSTEM_BIN)
+    return Xen(daemons[0], os.path.dirname(reader), {}) if daemons and reader else None
+
+
+def _unpacked() -> Optional[Xen]:
+    return _in_root(os.path.join(CACHE, "xen", "root"))
+
+
+def _in_root(root: str) -> Optional[Xen]:
+    daemons = _newest(os.path.join(root, "usr/lib/xen-*/bin/xenstored"))
+    libraries = glob.glob(os.path.join(root, "usr/lib/*/libxenstore.so.4"))
+    if not daemons or not libraries:
+        return None
+    return Xen(daemons[0], os.path.join(root, "usr/bin"), {"LD_LIBRARY_PATH": os.path.dirname(libraries[0])})
+
+
+def _fetched() -> Xen:
+    if not is_debian_like():
+        raise LabUnavailable("xenstored and xenstore-read are not installed, and without apt-get and dpkg-deb they cannot be fetched")
+    cache = _cache("xen")
+    with _locked(os.path.join(cache, "lock")):
+        xen = _unpacked()
+        if xen:
+            return xen
+        with tempfile.TemporaryDirectory(prefix="fetch.", dir=cache) as work:
+            os.chmod(work, 0o755)
+            _fetch_into(work)
+            root = os.path.join(cache, "root")
+            shutil.rmtree(root, ignore_errors=True)
+            os.rename(os.path.join(work, "root"), root)
+    return _unpacked() or _fail("the unpacked packages hold no xenstored")
+
+
+def _fetch_into(work: str) -> None:
+    for folder in ("state/lists/partial", "cache/archives/partial", "debs", "root"):
+        os.makedirs(os.path.join(work, folder))
+    conf = os.path.join(work, "apt.conf")
+    with open(conf, "w") as stream:
+        stream.write(APT_CONF % {"work": work})
+    # One unreachable source among many makes this fail with all we need fetched; what is missing shows below.
+    update = _run(["apt-get", "-c", conf, "--quiet", "update"], check=False)
+    utils = _newest_utils(conf, update)
+    names = [utils, "xenstore-utils"] + _xen_libraries(conf, utils)
+    debs = os.path.join(work, "debs")
+    _run(["apt-get", "-c", conf, "--quiet", "download"] + names, cwd=debs)
+    for deb in sorted(os.listdir(debs)):
+        _run(["dpkg-deb", "-x", os.path.join(debs, deb), os.path.join(work, "root")])
+    _check_complete(os.path.join(work, "root"))
+
+
+def _newest_utils(conf: str, update: str) -> str:
+    names = _run(["apt-cache", "-c", conf, "pkgnames", "xen-utils-"]).split()
+    utils = [name for name in names if re.match(r"xen-utils-\d+\.\d+$", name)]
+    if not utils:
+        raise LabUnavailable("apt names no xen-utils-X.YY; `apt-get update` said:\n%s" % update[-2000:])
+    return max(utils, key=_version)
+
+
+def _xen_libraries(conf: str, utils: str) -> List[str]:
+    no = ["--no-%s" % kind for kind in ("recommends", "suggests", "conflicts", "breaks", "replaces", "enhances")]
+    lines = _run(["apt-cache", "-c", conf, "depends", "--recurse"] + no + [utils, "xenstore-utils"]).splitlines()
+    return sorted({line for line in lines if re.match(r"libxen[a-z0-9.+-]*$", line)})
+
+
+def _check_complete(root: str) -> None:
+    xen = _in_root(root) or _fail("the packages hold no xenstored of /usr/lib/xen-*/bin")
+    for program in (xen.xenstored, os.path.join(xen.tools, "xenstore-read")):
+        missing = [line.split()[0] for line in _ldd(program, xen.env) if "not found" in line]
+        if missing:
+            raise LabUnavailable("%s lacks %s" % (os.path.basename(program), ", ".join(missing)))
+
+
+# -- C --
+
+
+def _compile(source: str, library: str) -> None:
+    compiler = shutil.which("cc") or _fail("the lab needs a C compiler, and there is no `cc`")
+    handle, unfinished = tempfile.mkstemp(dir=os.path.dirname(library))
+    os.close(handle)
+    try:
+        _run([compiler, "-shared", "-fPIC", "-O2", "-Wall", "-o", unfinished, source, "-ldl"])
+        os.chmod(unfinished, 0o755)
+        os.rename(unfinished, library)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(unfinished)
+
+
+# -- small things --
+
+
+def _fail(reason: str) -> NoReturn:
+    raise LabUnavailable(reason)
+
+
+def _cache(name: str) -> str:
+    folder = os.path.join(CACHE, name)
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise LabUnavailable("the lab's cache cannot be made: %s" % error) from None
+    return folder
+
+
+@contextlib.contextmanager
+def _locked(path: str) -> Iterator[None]:
+    with open(path, "w") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _run(command: List[str], check: bool = True, cwd: Optional[str] = None) -> str:
+    env = dict(os.environ, LC_ALL="C")
+    try:
+        done = subprocess.run(
+            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=FETCH_TIMEOUT
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise LabUnavailable("%s: %s" % (" ".join(command), error)) from None
+    output = done.stdout.decode(errors="replace")
+    if check and done.returncode:
+        raise LabUnavailable("%s failed:\n%s" % (" ".join(command), output[-2000:]))
+    return output
+
+
+def _ldd(program: str, env: Dict[str, str]) -> List[str]:
+    done = subprocess.run(["ldd", program], env=dict(os.environ, **env), stdout=subprocess.PIPE, check=False)
+    return done.stdout.decode().splitlines()
+
+
+def _version(name: str) -> List[int]:
+    return [int(number) for number in re.findall(r"\d+", name)]
+
+
+def _newest(pattern: str) -> List[str]:
+    return sorted(glob.glob(pattern), key=lambda path: _version(path.split("/xen-")[-1]), reverse=True)
