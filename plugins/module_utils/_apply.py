@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple
 
 from . import _interface
-from ._errors import QubeMissing, Refused, StoreError, VmconfigError
+from ._errors import QubeMissing, Refused, StoreError, VmconfigError, names
 from ._plan import INHERIT, Change, Snapshot, Wanted, declare, diff, plan
 from ._stores.base import Store
 from ._text import show
@@ -42,9 +42,12 @@ def apply(store: Store, task: Task) -> Dict[str, Any]:
     wanted = declare(task.qubes, task.purge, task.access, task.unknown, store.limit)
     if task.access != INHERIT and not store.permissions:
         raise Refused("access: %s cannot be had: %s has no permissions for single keys. Nothing was written." % (task.access, store.url))
-    absent = store.missing(list(wanted)) if task.missing == "skip" else []
-    here = {qube: wanted[qube] for qube in wanted if qube not in absent}
-    found = store.read({qube: each.selection for qube, each in here.items()}, task.access != INHERIT)
+    try:
+        absent = store.missing(list(wanted)) if task.missing == "skip" else []
+        here = {qube: wanted[qube] for qube in wanted if qube not in absent}
+        found = store.read({qube: each.selection for qube, each in here.items()}, task.access != INHERIT)
+    except StoreError as error:
+        raise StoreError("%s. That was while reading the keys of qube %s; nothing was written." % (error, names(wanted))) from None
     planned = {qube: plan(qube, each, found[qube]) for qube, each in here.items()}
     done = planned if task.check_mode else _do(store, here, planned)
     return _result(store, task, done, absent)
@@ -58,8 +61,8 @@ def _do(store: Store, wanted: Mapping[str, Wanted], planned: Mapping[str, List[C
         except (StoreError, QubeMissing) as error:
             changed = [each for each in done if done[each]]
             left = [each for each in planned if planned[each] and each not in done and each != qube]
-            raise Stopped("%s. Written before that: %s; not begun: %s. Run again to complete it." % (
-                error, _names(changed), _names(left)), {"changed": bool(changed), "qubes": {each: _report(store, done[each]) for each in changed}}) from None
+            raise Stopped("%s. That was at qube %s; written before: %s; not begun: %s. Run again to complete it." % (
+                error, show(qube), names(changed), names(left)), {"changed": bool(changed), "qubes": {each: _report(store, done[each]) for each in changed}}) from None
     return done
 
 
@@ -68,10 +71,6 @@ def _do_one(store: Store, qube: str, wanted: Wanted) -> List[Change]:
         return plan(qube, wanted, found)
 
     return store.update(qube, wanted.selection, replan, wanted.access != INHERIT)
-
-
-def _names(qubes: List[str]) -> str:
-    return ", ".join(map(show, qubes[:50])) + (" and %d more" % (len(qubes) - 50) if len(qubes) > 50 else "") or "none"
 
 
 def _result(store: Store, task: Task, done: Mapping[str, List[Change]], absent: List[str]) -> Dict[str, Any]:

@@ -18,11 +18,6 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from ._errors import Refused
 from ._text import escape, show
 
-try:
-    import yaml
-except ImportError:
-    yaml = None
-
 Decrypt = Callable[[str], str]
 
 
@@ -34,14 +29,11 @@ def parse(text: str, source: str, decrypt: Optional[Decrypt] = None) -> Any:
     try:
         return json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, source))
     except (ValueError, RecursionError) as error:
-        if yaml is None:
-            raise Refused("%s is not JSON (%s), and there is no PyYAML here to read it as YAML; install python3-yaml" % (
-                source, escape(str(error)))) from None
-    return _parse_yaml(text, source, decrypt)
+        return _parse_yaml(text, source, decrypt, str(error))
 
 
-def _unique(pairs: List[Tuple[Any, Any]], source: str) -> Dict[Any, Any]:
-    found: Dict[Any, Any] = {}
+def _unique(pairs: List[Tuple[str, Any]], source: str) -> Dict[str, Any]:
+    found: Dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
             raise Refused("%s: %s is given twice" % (source, show(key)))
@@ -49,14 +41,22 @@ def _unique(pairs: List[Tuple[Any, Any]], source: str) -> Dict[Any, Any]:
     return found
 
 
-def _parse_yaml(text: str, source: str, decrypt: Optional[Decrypt]) -> Any:
+def _parse_yaml(text: str, source: str, decrypt: Optional[Decrypt], not_json: str) -> Any:
+    yaml = _yaml("%s is not JSON (%s)" % (source, escape(not_json)))
+
     class Loader(yaml.SafeLoader):
         """Strict, and of this one document."""
 
+        def compose_mapping_node(self, anchor):
+            node = super().compose_mapping_node(anchor)
+            # Here, before << merges what the mapping may override.
+            _unique([(key.value, value) for key, value in node.value if isinstance(key, yaml.ScalarNode)], source)
+            return node
+
     def mapping(loader, node):
         loader.flatten_mapping(node)
-        return _unique([(loader.construct_object(key, deep=True), loader.construct_object(value, deep=True))
-                        for key, value in node.value], source)
+        # All keys are names: a qube may be called 7, or no.
+        return {loader.construct_scalar(key): loader.construct_object(value, deep=True) for key, value in node.value}
 
     def vault(loader, node):
         if decrypt is None:
@@ -68,8 +68,20 @@ def _parse_yaml(text: str, source: str, decrypt: Optional[Decrypt]) -> Any:
     Loader.add_constructor("!vault", vault)
     try:
         return yaml.load(text, Loader=Loader)
-    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
-        raise Refused("%s is not YAML: %s" % (source, escape(" ".join(str(error).split())))) from None
+    except (yaml.YAMLError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
+        # Not the parser's own words: they quote the line, in which a secret may stand.
+        mark = getattr(error, "problem_mark", None)
+        where = "line %d, column %d" % (mark.line + 1, mark.column + 1) if mark else "somewhere a value does not fit its tag, or is nested too deep"
+        raise Refused("%s is neither JSON nor YAML: %s" % (source, where)) from None
+
+
+def _yaml(why: str):
+    """PyYAML, imported where it is needed: it would be a fourth of what a task takes to start."""
+    try:
+        import yaml
+    except ImportError:
+        raise Refused("%s, and Python has no PyYAML here to read or write YAML; install python3-yaml" % why) from None
+    return yaml
 
 
 def write_json(data: Dict[str, Dict[str, Any]]) -> str:
@@ -79,6 +91,7 @@ def write_json(data: Dict[str, Dict[str, Any]]) -> str:
 
 def write_yaml(data: Dict[str, Dict[str, Any]]) -> str:
     """The text of a YAML document, in which what Jinja would act on is tagged ``!unsafe``."""
+    yaml = _yaml("the file is YAML")
 
     class Dumper(yaml.SafeDumper):
         """With the tag."""

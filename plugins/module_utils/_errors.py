@@ -12,6 +12,10 @@ hands it on as it is.
 
 from __future__ import annotations
 
+from typing import Iterable
+
+from ._text import show
+
 
 class VmconfigError(Exception):
     """Anything that ends a task with one clear message."""
@@ -27,3 +31,10 @@ class StoreError(VmconfigError):
 
 class QubeMissing(VmconfigError):
     """A store does not have a qube of this name."""
+
+
+def names(qubes: Iterable[str]) -> str:
+    """Some names for a message: the first fifty, and how many more there are."""
+    quoted = [show(qube) for qube in qubes]
+    more = " and %d more" % (len(quoted) - 50) if len(quoted) > 50 else ""
+    return ", ".join(quoted[:50]) + more or "none"

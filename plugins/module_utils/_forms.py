@@ -22,14 +22,17 @@ class Malformed(ValueError):
 
 
 class Form:
-    """Base of all forms. A text that is its own typed value needs ``expected`` and a ``pattern`` alone."""
+    """Base of all forms. A text that is its own typed value needs ``expected`` and a ``pattern`` alone.
+
+    Patterns are compiled when they are first used: a task uses a few of them, and pays for each at its start.
+    """
 
     expected = ""
-    pattern = re.compile("")
+    pattern = ""
 
     def decode(self, text: str):
         """The typed value of a store's text; ``Malformed`` when the text does not have this form."""
-        if not self.pattern.fullmatch(text):
+        if not re.fullmatch(self.pattern, text):
             raise Malformed("")
         return text
 
@@ -45,7 +48,7 @@ class Pattern(Form):
     """Text that a regular expression describes whole."""
 
     def __init__(self, pattern: str, expected: str) -> None:
-        self.pattern = re.compile(pattern)
+        self.pattern = pattern
         self.expected = expected
 
 
@@ -173,13 +176,14 @@ class Keyboard(Form):
 
     expected = "a keyboard as layout+variant+options, such as us++, fr+oss+ or us,se++grp:alt_shift_toggle"
     NAME = r"[A-Za-z0-9_-]*"
-    pattern = re.compile(r"(?P<layout>[a-z][A-Za-z0-9_-]*(?:,[a-z][A-Za-z0-9_-]*)*)"
-                         r"(?:\+(?P<variant>%(name)s(?:,%(name)s)*)"
-                         r"(?:\+(?P<options>(?:%(option)s(?:,%(option)s)*)?))?)?"
-                         % {"name": NAME, "option": r"[A-Za-z0-9_-]+(?::[A-Za-z0-9_.-]+)?"})
+    OPTION = r"[A-Za-z0-9_-]+(?::[A-Za-z0-9_.-]+)?"
+    # XKB has four groups.
+    pattern = (r"(?P<layout>[a-z][A-Za-z0-9_-]*(?:,[a-z][A-Za-z0-9_-]*){0,3})"
+               r"(?:\+(?P<variant>%(name)s(?:,%(name)s)*)"
+               r"(?:\+(?P<options>(?:%(option)s(?:,%(option)s)*)?))?)?" % {"name": NAME, "option": OPTION})
 
     def decode(self, text: str):
-        match = self.pattern.fullmatch(text) if len(text) <= 256 else None
+        match = re.fullmatch(self.pattern, text) if len(text) <= 256 else None
         if not match:
             raise Malformed("")
         fields = {name: field or "" for name, field in match.groupdict().items()}
@@ -200,7 +204,7 @@ class Keymap(Form):
 
     expected = "an xkb_keymap { ... }; text as xkbcomp takes it"
     ESCAPES = ((r"\n", "\n"), (r"\t", "\t"), (r"\x0a", "\n"), (r"\x09", "\t"))
-    pattern = re.compile(r"\s*xkb_keymap\b[^{}]*\{[\n\t !#-\[\]-~\"]*\};?\s*")
+    pattern = r"[ \t\n]*xkb_keymap\b[\t\n !-z]*\{[\t\n -\[\]-~]*\};?[ \t\n]*"
 
     def decode(self, text: str):
         for escaped, character in self.ESCAPES:

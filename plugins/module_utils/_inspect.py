@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Dict, Iterable, List, Mapping, Optional
+from typing import Any, Dict, FrozenSet, List, Optional, Sequence
 
 from . import _interface
-from ._errors import Refused, StoreError
+from ._errors import Refused, StoreError, names
 from ._plan import Snapshot
 from ._stores.base import Store
 from ._text import show
@@ -30,24 +30,31 @@ def plain(value: bytes) -> Any:
         return {"base64": base64.b64encode(value).decode("ascii")}
 
 
-def read(store: Store, qubes: Optional[Iterable[str]], names: Iterable[object]) -> Dict[str, Snapshot]:
-    """What each of these qubes holds under these names and globs; without names, every documented key. Secrets are left out.
+def read(store: Store, qubes: Optional[Sequence[str]], keys: Sequence[object]) -> Dict[str, Snapshot]:
+    """What each of these qubes holds under these names and globs; without any, every documented key. Secrets are left out.
 
     Without ``qubes`` it is what the store means by itself; ``*`` is all of them.
     """
-    names = list(names)
-    selection = _interface.select(names) if names else _interface.DOCUMENTED
+    selection = _interface.select(keys) if keys else _interface.DOCUMENTED
     secret = sorted(_interface.SECRETS.intersection(selection.exact))
     if secret:
         raise Refused("%s is a secret, which is never read" % ", ".join(map(show, secret)))
-    chosen = _chosen(store, qubes)
-    found = store.read({qube: _with_proof(selection) if qube == SELF else selection for qube in chosen})
+    found = _found(store, qubes, selection)
     if SELF in found:
         found[SELF] = _proven(store, found[SELF], selection)
     return {qube: _without_secrets(snapshot) for qube, snapshot in found.items()}
 
 
-def _chosen(store: Store, qubes: Optional[Iterable[str]]) -> List[str]:
+def _found(store: Store, qubes: Optional[Sequence[str]], selection: _interface.Selection) -> Dict[str, Snapshot]:
+    chosen: List[str] = []
+    try:
+        chosen = _chosen(store, qubes)
+        return store.read({qube: _with_proof(selection) if qube == SELF else selection for qube in chosen})
+    except StoreError as error:
+        raise StoreError("%s. That was while reading the keys of qube %s" % (error, names(chosen or qubes or [EVERY]))) from None
+
+
+def _chosen(store: Store, qubes: Optional[Sequence[str]]) -> List[str]:
     if qubes is None:
         return store.scope()
     chosen: Dict[str, None] = {}
@@ -85,7 +92,7 @@ def report(snapshot: Snapshot, raw: bool) -> Dict[str, Any]:
             _put(config, _place(found), _interface.decode(key, untrusted_value))
         except Refused as error:
             invalid[key] = {"value": show(untrusted_value), "reason": str(error)}
-    _derive(config, snapshot.values)
+    _derive(config, snapshot.denied.union(snapshot.values))
     result = {"config": config, "invalid": invalid, "denied": sorted(snapshot.denied)}
     if raw:
         result["raw"] = {key: plain(value) for key, value in sorted(snapshot.values.items())}
@@ -106,8 +113,8 @@ def _put(config: Dict[str, Any], place: List[str], value: Any) -> None:
         config[place[-1]] = value
 
 
-def _derive(config: Dict[str, Any], given: Mapping[str, bytes]) -> None:
-    """What the interface means by several keys together. Only a key that is not there has a default, not an invalid one."""
+def _derive(config: Dict[str, Any], given: FrozenSet[str]) -> None:
+    """What the interface means by several keys together. Only a key that is not there has a default, not one that is invalid or denied."""
     for side, prefix in (("network", "qubes-"), ("netvm", "qubes-netvm-")):
         network: Dict[str, Any] = config.get(side, {})
         gateway = None if prefix + "primary-dns" in given else network.get("gateway")

@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
+from functools import lru_cache
 from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from ._errors import Refused
@@ -48,12 +49,11 @@ BIT = Switch("1", "0")
 IP, IP6 = Address(4), Address(6)
 TEXT = Text()
 QUBE = Pattern(r"[A-Za-z][A-Za-z0-9_.-]{0,30}", "a qube's name, at most 31 letters, digits and _ . -")
-QUBE_OR_NONE = Pattern(r"(?:[A-Za-z][A-Za-z0-9_.-]{0,30})?", "a qube's name, or nothing")
 USER = Pattern(r"[A-Za-z0-9_+,.-]{1,64}", "a user's name")
 MAC = Pattern(PARTS["MAC"].pattern, "a MAC address, such as 00:16:3e:5e:6c:00")
 ZONE = Pattern(r"(?=.{1,64}\Z)[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*", "a zone of the Olson database, such as Europe/Warsaw")
 BASE64 = Pattern(r"[A-Za-z0-9+/]{1,4000}={0,2}", "base64")
-PERSIST = Pattern(r"(?:(?:file|dir):[A-Za-z0-9_.-]+:[A-Za-z0-9_.-]+:[0-7]{3,4}:)?/[^\0-\x1f\x7f]*",
+PERSIST = Pattern(r"(?:(?:file|dir):[A-Za-z0-9_.-]+:[A-Za-z0-9_.-]+:[0-7]{3,4}:)?/[ -~]*",
                   "an absolute path, or file|dir:owner:group:mode:/path")
 VM_TYPES = Choice("AppVM", "NetVM", "ProxyVM", "TemplateVM", "StandaloneVM", "HVM", "TemplateHVM", "DispVM", "DisposableVM", "AdminVM")
 
@@ -125,7 +125,7 @@ ROWS: Tuple[Row, ...] = (
         aliases=("qubes-vm-updatable",)),
     Row("qubes-vm-persistence", Choice("full", "rw-only", "none"), "persistence", "R3.0", "what survives a restart", protected=True),
     Row("qubes-debug-mode", BIT, "debug", "R2", "debug mode", setting="property debug"),
-    Row("qubes-base-template", QUBE_OR_NONE, "template", "R3.0", "the template it is based on", empty=True, protected=True),
+    Row("qubes-base-template", QUBE, "template", "R3.0", "the template it is based on", empty=True, protected=True),
     Row("qubes-random-seed", BASE64, "random_seed", "R3.1", "entropy for the first boot; the VM removes it", present="at start",
         secret=True, lasts=UNTIL_RESTART),
     # what a user set
@@ -138,9 +138,10 @@ ROWS: Tuple[Row, ...] = (
         setting="feature service.NAME"),
     Row("vm-config/OPTION", TEXT, "vm_config.*", "R4.2", "the administrator's own settings", present="per feature",
         setting="feature vm-config.NAME", effective=NOW, empty=True),
-    Row("persist/NAME", PERSIST, "persist.*", "R4.3", "a path kept by bind-dirs", present="per feature", setting="feature custom-persist.NAME"),
+    Row("persist/NAME", PERSIST, "persist.*", "R4.3", "a path kept by bind-dirs", present="per feature", setting="feature custom-persist.NAME",
+        effective=NOW),
     # network of the qube
-    Row("qubes-mac", MAC, "network.mac", "R4.0", "the uplink's MAC address", present="a netvm is set", setting="property mac", protected=True),
+    Row("qubes-mac", MAC, "network.mac", "R4.0", "the uplink's MAC address", present="a netvm is set", protected=True),
     Row("qubes-ip", IP, "network.ip", "R1", "the uplink's IPv4 address", present="a netvm is set",
         setting="property ip, feature net.fake-ip", protected=True),
     Row("qubes-netmask", Netmask(), "network.netmask", "R1", "the uplink's IPv4 netmask", present="a netvm is set",
@@ -187,9 +188,9 @@ ROWS: Tuple[Row, ...] = (
     # screen and sound
     Row("qubes-gui-enabled", BOOL, "gui.enabled", "R4.3", "whether the GUI agent starts"),
     Row("qubes-gui-domain-xid", Number("domain id", 32751), "gui.domain_xid", "R4.1", "the GuiVM's domain", present="a GuiVM runs",
-        setting="property guivm", protected=True),
+        protected=True),
     Row("qubes-audio-domain-xid", Number("domain id", 32751), "audio.domain_xid", "R4.1", "the AudioVM's domain", present="an AudioVM runs",
-        setting="property audiovm", protected=True),
+        protected=True),
     Row("qubes-gui-videoram-min", Number("KiB", 2**31), "gui.videoram_min", "R4.0", "video memory at least", present="feature set",
         setting="feature gui-videoram-min"),
     Row("qubes-gui-videoram-overhead", Number("KiB", 2**31), "gui.videoram_overhead", "R4.0", "video memory added", present="feature set",
@@ -222,22 +223,13 @@ ROWS: Tuple[Row, ...] = (
         present="written by the VM", owner=VM, lasts=UNTIL_RESTART, effective=NOW, protected=True),
     Row("qubes-usb-devices/NAME/interfaces", TEXT, "usb_devices.*.interfaces", "R4.2", "its interfaces", present="written by the VM",
         owner=VM, lasts=UNTIL_RESTART, effective=NOW, empty=True, protected=True),
-    Row("memory/meminfo", Pattern(r"[0-9]{1,19}|(?:[A-Za-z()]+:\s+[0-9]{1,19} kB\n?){1,12}", "used KiB, or lines of FIELD: N kB"), "meminfo", "R2",
+    Row("memory/meminfo", Pattern(r"[0-9]{1,19}|(?:[A-Za-z()]+:[ \t]+[0-9]{1,19} kB\n?){1,12}", "used KiB, or lines of FIELD: N kB"), "meminfo", "R2",
         "its memory in use (XenStore only)", present="written by the VM", owner=VM, lasts=UNTIL_RESTART, effective=NOW),
 )
 
 
-def _matcher(name: str):
-    """A pattern for the row's name, one group for each of its capitals."""
-    words = [("(%s)" % PARTS[word].pattern) if word in PARTS else re.escape(word) for word in name.split("/")]
-    return re.compile("/".join(words))
-
-
-_PLAIN: Dict[str, Row] = {row.name: row for row in ROWS if not set(row.name.split("/")) & set(PARTS)}
-_FAMILIES: Tuple[Tuple[re.Pattern, Row], ...] = tuple((_matcher(row.name), row) for row in ROWS if row.name not in _PLAIN)
-_ALIASES: Dict[str, str] = {alias: row.name for row in ROWS for alias in row.aliases}
-_WELL_FORMED = re.compile(r"(?!-)[A-Za-z0-9_.:@-]+(?:/[A-Za-z0-9_.:@-]+)*")
-SECRETS = frozenset(row.name for row in ROWS if row.secret)
+def _is_family(name: str) -> bool:
+    return any(word in PARTS for word in name.split("/"))
 
 
 def _directory(name: str) -> str:
@@ -246,7 +238,27 @@ def _directory(name: str) -> str:
     return "/".join(words[:next(place for place, word in enumerate(words) if word in PARTS)]) + "/"
 
 
-DIRECTORIES = frozenset(_directory(row.name) for pattern, row in _FAMILIES)
+def _by_directory() -> Dict[str, List[Row]]:
+    families: Dict[str, List[Row]] = {}
+    for row in ROWS:
+        if _is_family(row.name):
+            families.setdefault(_directory(row.name), []).append(row)
+    return families
+
+
+_PLAIN: Dict[str, Row] = {row.name: row for row in ROWS if not _is_family(row.name)}
+_FAMILIES = _by_directory()
+_ALIASES: Dict[str, str] = {alias: row.name for row in ROWS for alias in row.aliases}
+_WELL_FORMED = r"(?!-)[A-Za-z0-9_.:@-]+(?:/[A-Za-z0-9_.:@-]+)*"
+SECRETS = frozenset(row.name for row in ROWS if row.secret)
+DIRECTORIES = frozenset(_FAMILIES)
+
+
+@lru_cache(maxsize=None)
+def _matcher(name: str) -> re.Pattern:
+    """A pattern for the row's name, one group for each of its capitals."""
+    words = [("(%s)" % PARTS[word].pattern) if word in PARTS else re.escape(word) for word in name.split("/")]
+    return re.compile("/".join(words))
 
 
 class Found(NamedTuple):
@@ -261,8 +273,8 @@ def find(key: str) -> Optional[Found]:
     row = _PLAIN.get(key)
     if row:
         return Found(row, ())
-    for pattern, row in _FAMILIES:
-        match = pattern.fullmatch(key)
+    for row in _FAMILIES.get(key[:key.find("/") + 1], ()):
+        match = _matcher(row.name).fullmatch(key)
         if match:
             return Found(row, match.groups())
     return None
@@ -273,7 +285,7 @@ def normal(name: object) -> str:
     if not isinstance(name, str):
         raise Refused("a key's name is text, not %s; put it in quotes" % show(name))
     key = name[1:] if name.startswith("/") else name
-    if not _WELL_FORMED.fullmatch(key) or not {".", ".."}.isdisjoint(key.split("/")):
+    if not re.fullmatch(_WELL_FORMED, key) or not {".", ".."}.isdisjoint(key.split("/")):
         raise Refused("%s cannot be a key's name; expected letters, digits and _ . : @ - with / between, not starting with -" % show(name))
     return _ALIASES.get(key, key)
 
@@ -284,10 +296,10 @@ def known(name: object) -> Found:
     found = find(key)
     if found:
         return found
-    for pattern, row in _FAMILIES:
-        directory, slash, last = row.name.rpartition("/")
-        if last in PARTS and key.startswith(directory + "/") and not set(directory.split("/")) & set(PARTS):
-            raise Refused("%s is not a name that %s can have; expected %s" % (show(key[len(directory) + 1:]), row.name, PARTS[last].expected))
+    for row in _FAMILIES.get(key[:key.find("/") + 1], ()):
+        above, _slash, last = row.name.rpartition("/")
+        if last in PARTS and not _is_family(above) and key.startswith(above + "/"):
+            raise Refused("%s is not a name that %s can have; expected %s" % (show(key[len(above) + 1:]), row.name, PARTS[last].expected))
     raise Refused(_unknown(key))
 
 
@@ -299,11 +311,10 @@ def _unknown(key: str) -> str:
 
 def suggest(key: str) -> List[str]:
     """The known names nearest to one that is not known, best first, three at the most."""
-    candidates = {name: name for name in [*_PLAIN, *_ALIASES]}
-    for directory in DIRECTORIES:
-        rest = key.split("/", directory.count("/"))[directory.count("/"):]
-        if rest:
-            candidates[directory + rest[0]] = directory + rest[0]
+    candidates = [*_PLAIN, *_ALIASES]
+    last = key.partition("/")[2]
+    if last:
+        candidates += [directory + last for directory in DIRECTORIES]
     found = difflib.get_close_matches(key, candidates, n=3, cutoff=0.75)
     return list(dict.fromkeys(_ALIASES.get(name, name) for name in found))
 

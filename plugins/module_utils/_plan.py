@@ -70,12 +70,14 @@ def declare(qubes: Mapping, purge: Iterable, access: str, unknown: str, limit: L
     """
     problems: List[str] = []
     prefixes = _purge(purge, unknown, problems)
-    wanted = {}
+    wanted: Dict[str, Wanted] = {}
     for qube, keys in qubes.items():
-        if not isinstance(keys, Mapping):
+        if str(qube) in wanted:
+            problems.append("qube %s: it is given twice, as text and as a number" % show(qube))
+        elif not isinstance(keys, Mapping):
             problems.append("qube %s: expected a mapping of keys to values, not %s" % (show(qube), show(keys)))
-            continue
-        wanted[str(qube)] = Wanted(_declare_keys(str(qube), keys, unknown, limit, problems), prefixes, access)
+        else:
+            wanted[str(qube)] = Wanted(_declare_keys(str(qube), keys, unknown, limit, problems), prefixes, access)
     if problems:
         raise Refused(_listed(problems))
     return wanted

@@ -18,7 +18,7 @@ import unicodedata
 SHOWN = 256
 """The longest value shown, in characters; more is cut and marked with its size and a digest, so two cut values still differ."""
 
-_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\", "'": "\\'"}
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # Control, format (bidi among them), surrogate, private, unassigned, line and paragraph separators.
 _UNSAFE = frozenset(["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"])
 
@@ -37,10 +37,14 @@ def _escape_character(character: str) -> str:
 
 
 def escape(text: str) -> str:
-    """The text on one line, with nothing in it that a terminal would act on."""
-    if text.isascii() and text.isprintable() and "\\" not in text and "'" not in text:
+    """The text on one line, with nothing in it that a terminal would act on. What is escaped already stays as it is."""
+    if text.isascii() and text.isprintable():
         return text
     return "".join([_escape_character(character) for character in text])
+
+
+def _quote(text: str) -> str:
+    return "'%s'" % escape(text.replace("\\", "\\\\").replace("'", "\\'"))
 
 
 def show(value: object) -> str:
@@ -49,12 +53,15 @@ def show(value: object) -> str:
         text = value.decode("utf-8", "surrogateescape")
     elif isinstance(value, str):
         text = str(value)
+    elif isinstance(value, (dict, list, tuple)):
+        # Not what is in it: a few lines of YAML can make that larger than any memory.
+        return "a mapping" if isinstance(value, dict) else "a list"
     else:
         return cut(escape(repr(value)))
     if len(text) <= SHOWN:
-        return "'%s'" % escape(text)
-    data = text.encode("utf-8", "surrogateescape")
-    return "'%s'... (%d bytes, sha256 %s)" % (escape(text[:SHOWN]), len(data), hashlib.sha256(data).hexdigest()[:12])
+        return _quote(text)
+    data = value if isinstance(value, bytes) else text.encode("utf-8", "backslashreplace")
+    return "%s... (%d bytes, sha256 %s)" % (_quote(text[:SHOWN]), len(data), hashlib.sha256(data).hexdigest()[:12])
 
 
 def cut(text: str) -> str:

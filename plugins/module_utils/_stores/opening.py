@@ -4,21 +4,25 @@
 
 # Private to the qubes.vmconfig collection: it may change at any time.
 
-"""From the option ``store`` to a store. Each store is imported by name, because AnsiballZ follows only that."""
+"""From the option ``store`` to a store.
+
+Each store is imported by name, because AnsiballZ follows only that, and where it is chosen, because a task pays for what it
+imports.
+"""
 
 from __future__ import annotations
 
 import os
+import stat
 from typing import List, Sequence, Tuple
 from urllib.parse import unquote
 
 from .._errors import Refused, StoreError
 from .._text import show
 from .base import Store
-from .file import FileStore
-from .xenstore import SELF, XenStore, is_bus
 
 AUTO = "auto"
+SELF = "self"
 XENBUS = ("/dev/xen/xenbus", "/proc/xen/xenbus")
 XENSTORED = ("/run/xenstored/socket", "/var/run/xenstored/socket")
 FORMS = "auto, xenstore, xenstore:///PATH or file:///PATH"
@@ -35,8 +39,20 @@ def open_store(url: str, timeout: float, qubes: Sequence[str]) -> Store:
         return _auto(timeout, qubes)
     kind, path = _split(url)
     if kind == "file":
+        from .file import FileStore
         return FileStore(url, timeout, path)
-    return XenStore(url, timeout, path or None, is_bus(path)) if path else _xenstore(timeout, qubes)
+    if path:
+        from .xenstore import XenStore
+        return XenStore(url, timeout, path, _is_device(path))
+    return _xenstore(timeout, qubes)
+
+
+def _is_device(path: str) -> bool:
+    """Whether it is a XenBus device; any other is taken for a socket."""
+    try:
+        return stat.S_ISCHR(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _split(url: str) -> Tuple[str, str]:
@@ -55,6 +71,7 @@ def _auto(timeout: float, qubes: Sequence[str]) -> Store:
 
 def _xenstore(timeout: float, qubes: Sequence[str]) -> Store:
     """dom0's socket, or the XenBus device; inside a qube there is the device alone."""
+    from .xenstore import XenStore
     candidates = _candidates(qubes)
     for path, bus in candidates:
         if os.path.exists(path):

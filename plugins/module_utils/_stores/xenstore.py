@@ -13,10 +13,8 @@ promise is all or nothing for each qube.
 
 from __future__ import annotations
 
-import os
 import random
 import re
-import stat
 import sys
 import time
 from collections import Counter
@@ -33,8 +31,8 @@ from .xenwire import PAYLOAD, Conversation, Down, Failure, Op
 
 DOMAINS = "/local/domain"
 SELF = "self"
-_NAME = re.compile(r"[A-Za-z0-9_.:@+-]{1,64}")
-_KEY = re.compile(r"[A-Za-z0-9_@-]+(?:/[A-Za-z0-9_@-]+)*")
+_NAME = r"[A-Za-z0-9_.:@+-]{1,64}"
+_KEY = r"[A-Za-z0-9_@-]+(?:/[A-Za-z0-9_@-]+)*"
 _LARGEST_TRANSACTION = 2000
 _TRIES = 50
 _ACCESS = {"n": "none", "r": "read", "w": "write-only", "b": "write"}
@@ -77,7 +75,7 @@ class XenStore(Store):
     # what a key and value may be
 
     def limit(self, key: str, value: Optional[bytes]) -> str:
-        if not _KEY.fullmatch(key):
+        if not re.fullmatch(_KEY, key):
             return "XenStore allows letters, digits and - _ @ / in a key"
         size = len("%s/32751/%s" % (DOMAINS, key)) + 1 + len(value or b"")
         most = PAYLOAD - (_HEADER_ON_BUS if self._wire.bus else 0)
@@ -238,21 +236,24 @@ class XenStore(Store):
             transaction = self._begin(qube)
             try:
                 changes = self._change(qube, base, selection, replan, access, transaction)
-                if not changes:
-                    self._ask([(Op.TRANSACTION_END, b"F\0")], transaction)
-                    return []
-                ended = self._ask([(Op.TRANSACTION_END, b"T\0")], transaction)[0]
             except BaseException:
                 # The daemon undoes what was open in a conversation that ends.
                 self._wire.close()
                 raise
-            if ended == "EAGAIN":
-                time.sleep(random.uniform(0.0, min(0.001 * 2 ** min(attempt, 8), 0.2)))
-                continue
-            if isinstance(ended, Failure):
-                raise self._error("it answered %s at the end of the transaction of qube %s; none of its keys was written" % (escape(ended), show(qube)))
-            return changes
+            if self._end(qube, bool(changes), transaction):
+                return changes
+            time.sleep(random.uniform(0.0, min(0.001 * 2 ** min(attempt, 8), 0.2)))
         raise self._error("the keys of qube %s changed under each of %d attempts; none of them was written" % (show(qube), _TRIES))
+
+    def _end(self, qube: str, commit: bool, transaction: int) -> bool:
+        """Whether the transaction stands; false when somebody else changed the same keys meanwhile."""
+        try:
+            reply = self._wire.ask([(Op.TRANSACTION_END, b"T\0" if commit else b"F\0")], transaction)[0]
+        except Down as error:
+            raise self._error("%s; whether the keys of qube %s were written is not known" % (error, show(qube))) from None
+        if isinstance(reply, Failure) and reply != "EAGAIN":
+            raise self._error("it answered %s at the end of the transaction of qube %s; none of its keys was written" % (escape(reply), show(qube)))
+        return not isinstance(reply, Failure)
 
     def _begin(self, qube: str) -> int:
         reply = self._ask([(Op.TRANSACTION_START, b"\0")])[0]
@@ -381,12 +382,4 @@ def _name(untrusted_reply: xenwire.Reply) -> str:
     if isinstance(untrusted_reply, Failure):
         return ""
     untrusted_name = untrusted_reply.decode("ascii", "replace")
-    return untrusted_name if _NAME.fullmatch(untrusted_name) and not untrusted_name.isdigit() and untrusted_name != SELF else ""
-
-
-def is_bus(path: str) -> bool:
-    """Whether the path is a XenBus device; any other is taken for a socket."""
-    try:
-        return stat.S_ISCHR(os.stat(path).st_mode)
-    except OSError:
-        return False
+    return untrusted_name if re.fullmatch(_NAME, untrusted_name) and not untrusted_name.isdigit() and untrusted_name != SELF else ""

@@ -12,11 +12,10 @@ ever for a daemon that died. Here one thread sends whole messages, several at on
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import socket
-import time
+import struct
 from typing import Any, List, Optional, Sequence, Tuple, Union
 
 try:
@@ -59,24 +58,22 @@ Reply = Union[bytes, Failure]
 
 
 class _SocketTransport:
-    """What pyxs calls a transport, over a socket whose every operation has a timeout."""
+    """What pyxs calls a transport, over a socket on which the kernel keeps the timeouts.
+
+    Python's own timeouts make a socket non-blocking: connecting then fails at once where the daemon's queue is full, and
+    each reply wakes this process.
+    """
 
     def __init__(self, path: str, timeout: float) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.socket.settimeout(timeout)
-        end = time.monotonic() + timeout
-        while True:
-            try:
-                return self.socket.connect(path)
-            except BlockingIOError:
-                # A full backlog: the daemon does not accept. The kernel does not wait with a timeout set.
-                if time.monotonic() >= end:
-                    self.close()
-                    raise socket.timeout from None
-                time.sleep(0.05)
-            except OSError:
-                self.close()
-                raise
+        limit = struct.pack("ll", int(timeout), int(timeout % 1 * 1000000))
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        try:
+            self.socket.connect(path)
+        except BaseException:
+            self.close()
+            raise
 
     def fileno(self) -> int:
         return self.socket.fileno()
@@ -84,7 +81,9 @@ class _SocketTransport:
     def send(self, messages: Sequence[bytes]) -> None:
         self.socket.sendall(b"".join(messages))
 
-    def recv(self) -> bytes:
+    def recv(self, least: int) -> bytes:
+        """Waits for ``least`` bytes, and takes what is there."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, max(least, 1))
         return self.socket.recv(65536)
 
     def close(self) -> None:
@@ -107,7 +106,7 @@ class _BusTransport:
             self._wait(select.POLLOUT)
             os.write(self.descriptor, message)
 
-    def recv(self) -> bytes:
+    def recv(self, least: int) -> bytes:
         self._wait(select.POLLIN)
         return os.read(self.descriptor, 4096)
 
@@ -115,7 +114,7 @@ class _BusTransport:
         poll = select.poll()
         poll.register(self.descriptor, event)
         if not poll.poll(self.timeout * 1000):
-            raise socket.timeout
+            raise BlockingIOError
 
     def close(self) -> None:
         os.close(self.descriptor)
@@ -190,7 +189,7 @@ class Conversation:
         self.close()
         try:
             self._connection.connect()
-        except socket.timeout:
+        except BlockingIOError:
             raise TimedOut("it does not accept a connection within %g seconds (store_timeout)" % self.timeout) from None
         except OSError as error:
             raise Down("it cannot be opened: %s" % (error.strerror or error)) from None
@@ -206,8 +205,8 @@ class Conversation:
                     ahead = min(len(replies) + WINDOW, len(requests))
                     self._connection.transport.send([_packed(requests[place], first + place, transaction) for place in range(sent, ahead)])
                     sent = ahead
-                self._receive(requests, first, replies)
-        except socket.timeout:
+                self._receive(requests, first, replies, sent)
+        except BlockingIOError:
             # The answer may still come, and would answer the next request.
             self.close()
             raise TimedOut("it does not answer within %g seconds (store_timeout)" % self.timeout) from None
@@ -218,8 +217,8 @@ class Conversation:
             self.close()
             raise
 
-    def _receive(self, requests: Sequence[Request], first: int, replies: List[Reply]) -> None:
-        data = self._connection.transport.recv()
+    def _receive(self, requests: Sequence[Request], first: int, replies: List[Reply], sent: int) -> None:
+        data = self._connection.transport.recv((sent - len(replies)) * _HEADER_SIZE - len(self._buffer))
         if not data:
             raise Down("it closed the connection")
         buffer = self._buffer
