@@ -1,0 +1,197 @@
+#!/usr/bin/env python3
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the collection costs, as ratios against something real measured beside it in the same run.
+
+Each pair is run in turn, A B A B ..., on a real xenstored; the table has the shortest time of each and their ratio. Wants
+PYTHONPATH and ANSIBLE_COLLECTIONS_PATH to hold the collection, as `make bench` sets them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "lab"))
+
+import packages  # noqa: E402  found through the path above
+from xenlab import XenLab  # noqa: E402
+
+from ansible_collections.qubes.vmconfig.plugins.module_utils._interface import Selection  # noqa: E402
+from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.opening import open_store  # noqa: E402
+
+KEYS = 30
+Times = Dict[str, List[float]]
+
+
+class Row(NamedTuple):
+    """A line of the table: ``most`` (or with ``least`` the least) is the ratio that the project promises."""
+
+    work: str
+    against: str
+    limit: float
+    seconds: float
+    other: float
+    least: bool = False
+
+    @property
+    def ratio(self) -> float:
+        return self.seconds / self.other
+
+    def __str__(self) -> str:
+        held = self.ratio >= self.limit if self.least else self.ratio <= self.limit
+        return "| %s | %s | %.3f s | %.3f s | %.2f x | %s %g x | %s |" % (
+            self.work, self.against, self.seconds, self.other, self.ratio, "at least" if self.least else "at most", self.limit,
+            "yes" if held else "NO")
+
+
+def keys(generation: int) -> Dict[str, str]:
+    return {"vm-config/setting-%d" % number: "value %d of generation %d" % (number, generation) for number in range(KEYS)}
+
+
+def fleet(count: int, generation: int) -> Dict[str, Dict[str, str]]:
+    return {"qube-%d" % number: keys(generation) for number in range(1, count + 1)}
+
+
+def domains(count: int) -> Iterator[Tuple[int, str, Dict[str, str]]]:
+    return ((number, "qube-%d" % number, keys(0)) for number in range(1, count + 1))
+
+
+def play(tasks: List[Dict[str, Any]], folder: pathlib.Path, **variables: Any) -> Times:
+    """Runs the tasks on localhost; the seconds of each, by its name."""
+    timings = folder / "timings"
+    timings.unlink(missing_ok=True)
+    (folder / "play.json").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": tasks}]))
+    environment = dict(os.environ, TIMINGS_FILE=str(timings), ANSIBLE_CALLBACKS_ENABLED="timings", ANSIBLE_CALLBACK_PLUGINS=str(HERE / "callback_plugins"),
+                       ANSIBLE_LOCALHOST_WARNING="false", ANSIBLE_INVENTORY_UNPARSED_WARNING="false")
+    command = [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), str(folder / "play.json")]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800)
+    if done.returncode:
+        sys.exit(done.stdout)
+    found: Times = {}
+    for line in timings.read_text().splitlines():
+        name, seconds = json.loads(line)
+        found.setdefault(name, []).append(seconds)
+    return found
+
+
+def keys_task(name: str, source: pathlib.Path, store: str) -> Dict[str, Any]:
+    return {"name": name, "qubes.vmconfig.keys": {"src": str(source), "store": store}}
+
+
+def declared(folder: pathlib.Path, count: int, generation: int) -> pathlib.Path:
+    path = folder / ("fleet-%d-%d.json" % (count, generation))
+    path.write_text(json.dumps(fleet(count, generation)))
+    return path
+
+
+PING = {"name": "ping", "ansible.builtin.ping": {}}
+
+
+def module(folder: pathlib.Path, runs: int) -> Iterator[Row]:
+    with XenLab() as lab:
+        lab.add_domains(domains(100))
+        tasks = []
+        for generation in range(1, runs + 1):
+            one, hundred = declared(folder, 1, -generation), declared(folder, 100, generation)
+            tasks += [PING, keys_task("one", one, lab.url), PING, keys_task("changed", hundred, lab.url),
+                      PING, keys_task("unchanged", hundred, lab.url)]
+        times = {name: min(seconds) for name, seconds in play(tasks, folder).items()}
+    yield Row("`keys`, 30 keys of one qube, changed", "a `ping` task", 1.5, times["one"], times["ping"])
+    yield Row("`keys`, 30 keys of 100 qubes, unchanged", "a `ping` task", 2, times["unchanged"], times["ping"])
+    yield Row("`keys`, 30 keys of 100 qubes, changed", "a `ping` task", 3, times["changed"], times["ping"])
+
+
+def loop(folder: pathlib.Path, runs: int) -> Iterator[Row]:
+    with XenLab() as lab:
+        lab.add_domains(domains(1))
+        write = "%s/xenstore-write" % lab.environment()["XENLAB_BIN"]
+        tasks = []
+        for generation in range(1, runs + 1):
+            wanted = {"qube-1": {"vm-config/setting-%d" % number: "value %d of generation %d" % (number, generation) for number in range(100)}}
+            commands = [["/local/domain/1/" + key, value + " by hand"] for key, value in wanted["qube-1"].items()]
+            source = folder / ("hundred-%d.json" % generation)
+            source.write_text(json.dumps(wanted))
+            tasks += [{"name": "loop", "ansible.builtin.command": {"argv": [write, "{{ item[0] }}", "{{ item[1] }}"]}, "loop": commands},
+                      keys_task("keys", source, lab.url)]
+        times = {name: min(seconds) for name, seconds in play(tasks, folder).items()}
+    yield Row("100 keys by a loop of `command: xenstore-write`", "the same by `keys`", 30, times["loop"], times["keys"], least=True)
+
+
+def interface(folder: pathlib.Path, runs: int) -> Iterator[Row]:
+    with XenLab() as lab:
+        lab.add_domains(domains(1000))
+        selection = Selection(tuple(keys(0)))
+        paths = "".join("/local/domain/%d/%s\n" % (number, key) for number in range(1, 1001) for key in selection.exact)
+        ours, theirs = [], []
+        for _run in range(runs):
+            theirs.append(by_libxenstore(folder, lab, paths))
+            ours.append(seconds(lambda: by_store(lab, selection)))
+    yield Row("30,000 keys of 1,000 domains, by the store in Python", "the same loop over libxenstore in C", 1, min(ours), min(theirs))
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    begin = time.monotonic()
+    work()
+    return time.monotonic() - begin
+
+
+def by_store(lab: XenLab, selection: Selection) -> None:
+    store = open_store(lab.url, 60, [])
+    found = store.read({"qube-%d" % number: selection for number in range(1, 1001)})
+    store.close()
+    assert sum(len(snapshot.values) for snapshot in found.values()) == 30000
+
+
+def by_libxenstore(folder: pathlib.Path, lab: XenLab, paths: str) -> float:
+    program = folder / "read_keys"
+    if not program.exists():
+        subprocess.run(["cc", "-O2", "-o", str(program), str(HERE / "read_keys.c"), "-ldl"], check=True)
+    environment = dict(os.environ, **packages.have_xen().env, XENSTORED_PATH=lab.socket)
+    done = subprocess.run([str(program), packages.libxenstore()], input=paths, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    found, elapsed = done.stdout.split()
+    assert int(found) == 30000
+    return float(elapsed)
+
+
+def lookups(folder: pathlib.Path, runs: int) -> Iterator[Row]:
+    machine = folder / "machine.json"
+    machine.write_text(json.dumps(fleet(5, 0)))
+    with XenLab() as lab:
+        lab.add_domains(domains(5))
+        for kind, store in (("file", "file://%s" % machine), ("xenstore", lab.url)):
+            template = "{%% for number in range(1000) %%}{{ lookup(%s) }}{%% endfor %%}"
+            ours = template % "'qubes.vmconfig.key', 'vm-config/setting-' ~ number % 30, qube='qube-3'"
+            theirs = template % "'ansible.builtin.env', 'HOME'"
+            tasks = [{"name": name, "ansible.builtin.set_fact": {"text": text}} for name, text in (("key", ours), ("env", theirs))] * runs
+            times = {name: min(each) for name, each in play(tasks, folder, vmconfig_controller_store=store).items()}
+            yield Row("1,000 `key` lookups in one template, %s store" % kind, "1,000 `env` lookups", 4, times["key"], times["env"])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="What the collection costs, as ratios.")
+    parser.add_argument("--runs", type=int, default=5, help="alternating runs of each pair (default 5)")
+    parser.add_argument("--only", choices=["module", "loop", "interface", "lookups"], action="append", help="some of the table alone")
+    options = parser.parse_args()
+    parts = {"module": module, "loop": loop, "interface": interface, "lookups": lookups}
+    print("| work | against | it takes | the other | ratio | promised | holds |\n|---|---|---|---|---|---|---|", flush=True)
+    held = True
+    with tempfile.TemporaryDirectory(prefix="vmconfig-bench-") as folder:
+        for name in options.only or parts:
+            for row in parts[name](pathlib.Path(folder), options.runs):
+                print(row, flush=True)
+                held = held and not str(row).endswith("NO |")
+    sys.exit(not held)
+
+
+if __name__ == "__main__":
+    main()
