@@ -51,7 +51,7 @@ options:
     default: 10
 notes:
   - Asking for a secret is an error. A glob leaves it out.
-  - Bytes that are not UTF-8 are V({base64: ...}).
+  - Bytes that are not UTF-8 are a dictionary with the one key C(base64).
 seealso:
   - module: qubes.vmconfig.keys_info
 """

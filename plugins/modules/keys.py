@@ -34,7 +34,7 @@ options:
       - V(null) removes a key. A key that is not mentioned is left alone.
       - Keys with a type take YAML's types and text alike. Free text takes strings alone, because YAML has changed what
         is not quoted by then (V(12:30) is 750, V(1.10) is 1.1).
-      - Bytes that are not UTF-8 are given as V({base64: ...}).
+      - Bytes that are not UTF-8 are given in base64, as a dictionary with the one key C(base64).
       - A key may be written with a leading slash, and C(qubes-vm-updateable) as the document spells it, C(qubes-vm-updatable).
     type: dict
   qube:

@@ -11,7 +11,7 @@ short_description: Read the configuration keys that qubes see
 version_added: 0.1.0
 description:
   - Reads keys of the Qubes VM configuration interface and returns them decoded, validated and nested.
-  - A qube can write any text into keys of its own. What is not as the interface says is kept apart in RV(qubes.*.invalid),
+  - A qube can write any text into keys of its own. What is not as the interface says is kept apart in RV(qubes.invalid),
     and never fails the task.
 author:
   - qubes.vmconfig contributors (@qubes-vmconfig)
@@ -23,7 +23,7 @@ extends_documentation_fragment:
 options:
   qubes:
     description:
-      - The qubes to read, each by its name, its domid or as V(self); V(*) is all of them.
+      - The qubes to read, each by its name, its domid or as V(self). V(*) is all of them.
       - Without it, all qubes where the store has all of them, and V(self) inside a qube.
     type: list
     elements: str
@@ -61,7 +61,7 @@ EXAMPLES = r"""
 - name: Services and the administrator's settings of two qubes
   qubes.vmconfig.keys_info:
     qubes: [work, personal]
-    keys: [qubes-service/*, vm-config/*]
+    keys: ["qubes-service/*", "vm-config/*"]
   register: two
 
 - name: What is not as it should be, in any qube
@@ -88,7 +88,7 @@ qubes:
         services: {cups: true}
         network: {ip: 10.137.0.12, gateway: 10.138.2.5, netmask: 255.255.255.255, prefix: 32, dns: [10.139.1.1, 10.139.1.2]}
     invalid:
-      description: For each key that is not as the interface says, its RV(ignore:value), escaped and cut, and the RV(ignore:reason).
+      description: For each key that is not as the interface says, its C(value), escaped and cut, and the C(reason).
       type: dict
       sample:
         qubes-timezone: {value: "'../../etc/passwd'", reason: "expected a zone of the Olson database, such as Europe/Warsaw"}
@@ -98,7 +98,7 @@ qubes:
       elements: str
       sample: []
     raw:
-      description: The exact text by key; bytes that are not UTF-8 are C({base64: ...}).
+      description: The exact text by key. Bytes that are not UTF-8 are a dictionary with the one key C(base64).
       type: dict
       returned: O(raw=true)
       sample: {qubes-timezone: Europe/Warsaw}

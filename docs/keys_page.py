@@ -1,0 +1,56 @@
+#!/usr/bin/env python3
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writes docs/keys.md from the interface table, to standard output. Wants PYTHONPATH to hold the collection."""
+
+from __future__ import annotations
+
+from typing import Iterator
+
+from ansible_collections.qubes.vmconfig.plugins.module_utils import _interface
+from ansible_collections.qubes.vmconfig.plugins.module_utils._interface import PARTS, ROWS, Row
+
+HEAD = """# The keys
+
+Made from the table in `plugins/module_utils/_interface.py` by `docs/keys_page.py`; change it there.
+
+A key is written without the leading slash, which is accepted. *config* is where `keys_info` puts the typed value. *Setting*
+is what lasts behind the key on Qubes R4. *Effective* is when the qube takes notice of a change. A secret is never read or
+shown, and can only be removed.
+
+| key | is | form | config | releases | there | written by | setting | effective |
+|---|---|---|---|---|---|---|---|---|
+"""
+TAIL = """
+In a key's name
+
+"""
+
+
+def cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def line(row: Row) -> str:
+    meaning = row.meaning + ("; a secret" if row.secret else "")
+    form = row.form.expected + (", or nothing" if row.empty and row.form.expected != "nothing" else "")
+    releases = "%s to %s" % (row.since, row.until) if row.until and row.until != row.since else row.since + ("" if row.until else " on")
+    key = "`%s`" % row.name + "".join(" (also `%s`)" % alias for alias in row.aliases)
+    place = "" if row.secret else "`%s`" % row.place
+    cells = (key, meaning, form, place, releases, row.present, row.owner, row.setting, row.effective)
+    return "| %s |" % " | ".join(map(cell, cells))
+
+
+def page() -> Iterator[str]:
+    yield HEAD
+    for row in ROWS:
+        yield line(row) + "\n"
+    yield TAIL
+    for word, part in PARTS.items():
+        yield "* `%s` is %s.\n" % (word, part.expected)
+    yield "\nDirectories, for `purge`: %s.\n" % ", ".join("`%s`" % directory for directory in sorted(_interface.DIRECTORIES))
+
+
+if __name__ == "__main__":
+    print("".join(page()), end="")
