@@ -61,8 +61,9 @@ def _do(store: Store, wanted: Mapping[str, Wanted], planned: Mapping[str, List[C
         except (StoreError, QubeMissing) as error:
             changed = [each for each in done if done[each]]
             left = [each for each in planned if planned[each] and each not in done and each != qube]
-            raise Stopped("%s. That was at qube %s; written before: %s; not begun: %s. Run again to complete it." % (
-                error, show(qube), names(changed), names(left)), {"changed": bool(changed), "qubes": {each: _report(store, done[each]) for each in changed}}) from None
+            message = "%s. That was at qube %s; written before: %s; not begun: %s. Run again to complete it." % (
+                error, show(qube), names(changed), names(left))
+            raise Stopped(message, {"changed": bool(changed), "qubes": {each: _report(store, done[each]) for each in changed}}) from None
     return done
 
 

@@ -19,7 +19,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from typing import Dict, Iterator, List, NamedTuple, NoReturn, Optional
+from typing import Dict, Iterator, List, NamedTuple, Optional
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 CACHE = os.environ.get("XENLAB_CACHE") or os.path.join(os.path.dirname(os.path.dirname(HERE)), ".cache")
@@ -129,7 +129,10 @@ def _fetched() -> Xen:
             root = os.path.join(cache, "root")
             shutil.rmtree(root, ignore_errors=True)
             os.rename(os.path.join(work, "root"), root)
-    return _unpacked() or _fail("the unpacked packages hold no xenstored")
+    found = _unpacked()
+    if not found:
+        raise LabUnavailable("the unpacked packages hold no xenstored")
+    return found
 
 
 def _fetch_into(work: str) -> None:
@@ -164,7 +167,9 @@ def _xen_libraries(conf: str, utils: str) -> List[str]:
 
 
 def _check_complete(root: str) -> None:
-    xen = _in_root(root) or _fail("the packages hold no xenstored of /usr/lib/xen-*/bin")
+    xen = _in_root(root)
+    if not xen:
+        raise LabUnavailable("the packages hold no xenstored of /usr/lib/xen-*/bin")
     for program in (xen.xenstored, os.path.join(xen.tools, "xenstore-read")):
         missing = [line.split()[0] for line in _ldd(program, xen.env) if "not found" in line]
         if missing:
@@ -175,7 +180,9 @@ def _check_complete(root: str) -> None:
 
 
 def _compile(source: str, library: str) -> None:
-    compiler = shutil.which("cc") or _fail("the lab needs a C compiler, and there is no `cc`")
+    compiler = shutil.which("cc")
+    if not compiler:
+        raise LabUnavailable("the lab needs a C compiler, and there is no `cc`")
     handle, unfinished = tempfile.mkstemp(dir=os.path.dirname(library))
     os.close(handle)
     try:
@@ -188,10 +195,6 @@ def _compile(source: str, library: str) -> None:
 
 
 # -- small things --
-
-
-def _fail(reason: str) -> NoReturn:
-    raise LabUnavailable(reason)
 
 
 def _cache(name: str) -> str:
@@ -214,7 +217,7 @@ def _run(command: List[str], check: bool = True, cwd: Optional[str] = None) -> s
     env = dict(os.environ, LC_ALL="C")
     try:
         done = subprocess.run(
-            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=FETCH_TIMEOUT
+            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=FETCH_TIMEOUT, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise LabUnavailable("%s: %s" % (" ".join(command), error)) from None

@@ -265,7 +265,7 @@ class XenLab:
         command: List[Text] = [os.path.join(self._xen.tools, program), *args]
         env = dict(os.environ, **self._tool_env(self.guest(domid).socket if domid else self.socket))
         try:
-            done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
+            done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout, check=False)
         except subprocess.TimeoutExpired:
             raise self._error("%s took more than %s s" % (_shown(command), timeout)) from None
         if check and done.returncode:

@@ -303,7 +303,8 @@ class XenStore(Store):
         # A refused operation does not fail its transaction: COMMIT would apply the rest.
         for key, reply in zip(keys, self._ask(requests, transaction)):
             if isinstance(reply, Failure):
-                raise self._error("%s for key %s of qube %s; none of the qube's keys was written" % (_REFUSALS.get(reply, escape(reply)), show(key), show(qube)))
+                raise self._error("%s for key %s of qube %s; none of the qube's keys was written" % (
+                    _REFUSALS.get(reply, escape(reply)), show(key), show(qube)))
 
     # the conversation
 

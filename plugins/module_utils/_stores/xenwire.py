@@ -21,7 +21,6 @@ from typing import Any, List, Optional, Sequence, Tuple, Union
 try:
     from pyxs._internal import Op, Packet
     from pyxs.connection import UnixSocketConnection, XenBusConnection
-    from pyxs.exceptions import ConnectionError as PyxsConnectionError
     PYXS_ERROR = None
 except ImportError as error:
     PYXS_ERROR = error
