@@ -107,7 +107,7 @@ def inventory(store: Store) -> None:
         # With pyenv, Ansible's discovery finds a shim that fails.
         "ansible_python_interpreter": sys.executable,
         "vmconfig_store": store.url,
-        "vmconfig_qube": "{{ inventory_hostname }}",
+        "vmconfig_read_from": "localhost",
         "vmconfig_destdir": str(BUILD / "{{ inventory_hostname }}"),
         "vmconfig_family": "Debian",
     }

@@ -51,20 +51,24 @@ def leaf(config, key):
     return config
 
 
+@pytest.fixture(name="good", scope="module")
+def report_of_good_values():
+    return reported(KEYS)
+
+
 @pytest.mark.parametrize("key", KEYS)
-@pytest.mark.parametrize("garbage", GARBAGE, ids=lambda data: repr(data[:12]))
-def test_garbage_in_one_key_raises_nothing_and_harms_no_other(key, garbage):
-    before, after = reported(KEYS), reported({**KEYS, key: garbage})
-    assert set(after["invalid"]) <= {key}
-    if key in after["invalid"]:
-        wrong = after["invalid"][key]
-        assert wrong["value"].isprintable() or " " in wrong["value"]
-        assert len(wrong["value"]) < 3000
-        assert wrong["reason"].startswith("expected ")
-    # Everything that does not come from this key is as it was.
-    for other in set(KEYS) - {key}:
-        if not isinstance(leaf(before["config"], other), dict):
-            assert leaf(after["config"], other) == leaf(before["config"], other)
+def test_garbage_in_one_key_raises_nothing_and_harms_no_other(good, key):
+    for garbage in GARBAGE:
+        found = reported({**KEYS, key: garbage})
+        assert set(found["invalid"]) <= {key}
+        for wrong in found["invalid"].values():
+            assert wrong["value"].isprintable()
+            assert len(wrong["value"]) < 3200
+            assert wrong["reason"].startswith("expected ")
+        # Everything that does not come from this key is as it was.
+        for other in set(KEYS) - {key}:
+            if not isinstance(leaf(good["config"], other), dict):
+                assert leaf(found["config"], other) == leaf(good["config"], other)
 
 
 @pytest.mark.parametrize("key", [key for key in KEYS if not _interface.free(key)])

@@ -16,10 +16,14 @@ from unitdata import HOSTILE
 ASCII = re.compile("[ -~]*")
 
 
+# All but the rarely used planes, and a sample of those.
+CODES = [*range(0x20000), *range(0x20000, 0xe0000, 97), *range(0xe0000, 0xe1000), *range(0xe1000, 0x110000, 97), 0x10ffff]
+
+
 @pytest.fixture(name="escapes", scope="module")
 def every_character_escaped():
-    """What each character there is becomes."""
-    return [escape(chr(code)) for code in range(0x110000)]
+    """What each character becomes."""
+    return {code: escape(chr(code)) for code in CODES}
 
 
 def harmless(text):
@@ -45,11 +49,11 @@ def test_escaped(text, escaped):
 
 
 def test_no_character_at_all_is_let_through_that_is_not_harmless(escapes):
-    assert [code for code, escaped in enumerate(escapes) if not harmless(escaped)] == []
+    assert [code for code, escaped in escapes.items() if not harmless(escaped)] == []
 
 
 def test_no_two_characters_look_the_same(escapes):
-    assert len(set(escapes)) == len(escapes)
+    assert len(set(escapes.values())) == len(escapes)
 
 
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
