@@ -49,8 +49,16 @@ def apply(store: Store, task: Task) -> Dict[str, Any]:
     except StoreError as error:
         raise StoreError("%s. That was while reading the keys of qube %s; nothing was written." % (error, names(wanted))) from None
     planned = {qube: plan(qube, each, found[qube]) for qube, each in here.items()}
+    _refuse_too_many(store, planned)
     done = planned if task.check_mode else _do(store, here, planned)
     return _result(store, task, done, absent)
+
+
+def _refuse_too_many(store: Store, planned: Mapping[str, List[Change]]) -> None:
+    for qube, changes in planned.items():
+        if store.most_changes and len(changes) > store.most_changes:
+            raise Refused("qube %s: %d keys at once, and %s takes %d; nothing was written. Set them in several tasks" % (
+                show(qube), len(changes), store.url, store.most_changes))
 
 
 def _do(store: Store, wanted: Mapping[str, Wanted], planned: Mapping[str, List[Change]]) -> Dict[str, List[Change]]:

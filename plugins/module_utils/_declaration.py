@@ -13,6 +13,7 @@ from typing import Any, Callable, Mapping, Optional
 from . import _interface
 from ._document import parse
 from ._errors import Refused
+from ._files import read_file
 from ._text import escape, show
 
 LARGEST = 64 * 1024 * 1024
@@ -29,8 +30,7 @@ def declared_qubes(options: Mapping[str, Any]) -> Mapping[str, Any]:
 def read_remote(path: str) -> Mapping[str, Any]:
     """The declaration in a file of this machine; ``Refused`` says what is wrong with it."""
     try:
-        with open(path, "rb") as file:
-            return from_bytes(file.read(LARGEST + 1), path)
+        return from_bytes(read_file(path, LARGEST), path)
     except OSError as error:
         raise Refused("src %s cannot be read: %s" % (show(path), error.strerror)) from None
 
@@ -38,8 +38,6 @@ def read_remote(path: str) -> Mapping[str, Any]:
 def from_bytes(data: bytes, path: str, decrypt: Optional[Callable[[str], str]] = None) -> Mapping[str, Any]:
     """The declaration in a file's bytes; ``Refused`` says what is wrong with them."""
     source = "src %s" % escape(path)
-    if len(data) > LARGEST:
-        raise Refused("%s is larger than %d bytes" % (source, LARGEST))
     if data.startswith(b"$ANSIBLE_VAULT;"):
         raise Refused("%s is encrypted with vault, which only the controller can read; use src without remote_src" % source)
     try:

@@ -37,11 +37,16 @@ class Wanted(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """What a store holds of one qube: key to exact bytes, the keys that may not be read, and (if asked for) the qube's access."""
+    """What a store holds of one qube.
+
+    ``values`` is key to exact bytes. ``denied`` are keys, and directories with their slash, that may not be read. ``access``
+    is the qube's own, if asked for. ``either`` are keys of which a store cannot tell whether they are empty or not there.
+    """
 
     values: Dict[str, bytes]
     denied: FrozenSet[str] = frozenset()
     access: Mapping[str, str] = {}
+    either: FrozenSet[str] = frozenset()
 
 
 class Change(NamedTuple):
@@ -158,7 +163,7 @@ def _from_base64(value) -> Optional[bytes]:
 
 def plan(qube: str, wanted: Wanted, found: Snapshot) -> List[Change]:
     """What has to change, in the order to do it: a directory's own key after what is in it. Empty when nothing differs."""
-    denied = sorted(found.denied.intersection(wanted.keys))
+    denied = sorted([key for key in found.denied if key in wanted.keys or key.startswith(wanted.purge)])
     if denied:
         raise Refused("qube %s: %s may not be read here, so cannot be compared; nothing was written" % (
             show(qube), ", ".join(map(show, denied))))
@@ -169,7 +174,7 @@ def plan(qube: str, wanted: Wanted, found: Snapshot) -> List[Change]:
 
 
 def _change(key: str, after: Optional[bytes], wanted: Wanted, found: Snapshot) -> Optional[Change]:
-    before = found.values.get(key)
+    before = found.values.get(key, b"" if after is not None and key in found.either else None)
     if wanted.access == INHERIT or after is None:
         return Change(key, before, after) if before != after else None
     access = found.access.get(key)

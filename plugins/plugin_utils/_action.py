@@ -16,8 +16,10 @@ from ansible.module_utils.common.text.converters import to_bytes, to_text
 from ansible.parsing.vault import VaultLib
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.qubes.vmconfig.plugins.module_utils._declaration import from_bytes
-from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import VmconfigError
+from ansible_collections.qubes.vmconfig.plugins.module_utils._declaration import LARGEST, from_bytes
+from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Refused, VmconfigError
+from ansible_collections.qubes.vmconfig.plugins.module_utils._files import read_file
+from ansible_collections.qubes.vmconfig.plugins.module_utils._text import show
 
 
 class StoreAction(ActionBase):
@@ -53,8 +55,9 @@ class StoreAction(ActionBase):
         except AnsibleError as error:
             raise AnsibleActionFail("src %s: %s" % (src, to_text(error))) from None
         try:
-            with open(real, "rb") as file:
-                data = file.read()
+            data = read_file(real, LARGEST)
+        except OSError as error:
+            raise Refused("src %s cannot be read: %s" % (show(src), error.strerror)) from None
         finally:
             self._loader.cleanup_tmp_file(real)
         return from_bytes(data, os.path.basename(path), self._decrypt)

@@ -84,6 +84,12 @@ def test_refused_before_anything_is_written(case):
     assert message.isprintable()
 
 
+def test_a_qube_given_twice_is_refused():
+    # As a number and as text; what is twice the same in a file, its parser refuses.
+    with pytest.raises(Refused, match="'7'.*given twice"):
+        declare({7: {"qubes-timezone": "UTC"}, "7": {"qubes-timezone": "Europe/Warsaw"}}, (), "inherit", "reject", limit)
+
+
 def test_a_limit_is_asked_for_what_is_stored():
     asked = []
     declare({"work": {"/qubes-vm-updatable": True, "qubes-timezone": None}}, (), "inherit", "reject", lambda *of: asked.append(of) or "")

@@ -27,6 +27,9 @@ class Store:
     permissions = False
     """Whether each key has permissions for the qube."""
 
+    most_changes = 0
+    """Changes to one qube at once at the most; 0 is any number."""
+
     def __init__(self, url: str, timeout: float) -> None:
         self.url = url
         self.timeout = timeout

@@ -25,6 +25,7 @@ from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from .. import _document
 from .._errors import QubeMissing, Refused, StoreError
+from .._files import read_file
 from .._interface import Selection
 from .._plan import Change, Snapshot
 from .._text import escape, show
@@ -81,14 +82,11 @@ class FileStore(Store):
 
     def _load(self) -> Qubes:
         try:
-            with open(self.path, "rb") as file:
-                status = os.fstat(file.fileno())
-                mark = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
-                if self._loaded and self._loaded[0] == mark:
-                    return self._loaded[1]
-                if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
-                    raise StoreError("%s is not a file of at most %d bytes" % (self.url, LARGEST))
-                text = file.read().decode("utf-8")
+            status = os.stat(self.path)
+            mark = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+            if self._loaded and self._loaded[0] == mark:
+                return self._loaded[1]
+            text = read_file(self.path, LARGEST).decode("utf-8")
         except OSError as error:
             raise StoreError("%s cannot be read: %s; a file store is a file that is there, {} at first" % (self.url, error.strerror)) from None
         except UnicodeDecodeError:

@@ -18,10 +18,10 @@ import re
 import sys
 import time
 from collections import Counter
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .. import _interface
-from .._errors import QubeMissing, Refused, StoreError
+from .._errors import QubeMissing, StoreError
 from .._interface import Row, Selection
 from .._plan import Change, Snapshot
 from .._text import escape, show
@@ -33,8 +33,8 @@ DOMAINS = "/local/domain"
 SELF = "self"
 _NAME = r"[A-Za-z0-9_.:@+-]{1,64}"
 _KEY = r"[A-Za-z0-9_@-]+(?:/[A-Za-z0-9_@-]+)*"
-_LARGEST_TRANSACTION = 2000
 _TRIES = 50
+_LONGEST_KEY = 2047
 _ACCESS = {"n": "none", "r": "read", "w": "write-only", "b": "write"}
 _LETTER = {access: letter for letter, access in _ACCESS.items()}
 _HEADER_ON_BUS = 16
@@ -64,6 +64,8 @@ class XenStore(Store):
 
     kind = "xenstore"
     permissions = True
+    # One transaction; far more would stop every guest for seconds.
+    most_changes = 2000
 
     def __init__(self, url: str, timeout: float, path: Optional[str], bus: bool) -> None:
         super().__init__(url, timeout)
@@ -75,8 +77,8 @@ class XenStore(Store):
     # what a key and value may be
 
     def limit(self, key: str, value: Optional[bytes]) -> str:
-        if not re.fullmatch(_KEY, key):
-            return "XenStore allows letters, digits and - _ @ / in a key"
+        if not _can_be(key):
+            return "XenStore allows letters, digits and - _ @ / in a key, and %d characters in all" % _LONGEST_KEY
         size = len("%s/32751/%s" % (DOMAINS, key)) + 1 + len(value or b"")
         most = PAYLOAD - (_HEADER_ON_BUS if self._wire.bus else 0)
         if size > most:
@@ -106,7 +108,7 @@ class XenStore(Store):
         domids = self._list(DOMAINS)
         if isinstance(domids, Failure):
             raise self._error("the domains cannot be listed (%s); inside a qube there is only self" % escape(domids))
-        domids = [domid for domid in domids if domid.isdigit()]
+        domids = [domid for domid in domids if _is_domid(domid)]
         replies = self._ask([(Op.READ, _path("%s/%s/name" % (DOMAINS, domid))) for domid in domids])
         return {domid: _name(reply) for domid, reply in zip(domids, replies)}
 
@@ -119,7 +121,7 @@ class XenStore(Store):
         unknown = [qube for qube in qubes if qube not in self._bases]
         if SELF in unknown:
             self._bases[SELF] = self._own()
-        self._bases.update(self._by_number([qube for qube in unknown if qube.isdigit()]))
+        self._bases.update(self._by_number([qube for qube in unknown if _is_domid(qube)]))
         named = [qube for qube in unknown if _is_name(qube)]
         if named:
             self._bases.update(self._by_name(named))
@@ -128,7 +130,7 @@ class XenStore(Store):
         """Where the keys of this domain are: its toolstack wrote its number beside them."""
         reply = self._ask([(Op.READ, _path("domid"))])[0]
         domid = "" if isinstance(reply, Failure) else reply.decode("ascii", "replace")
-        if not domid.isdigit():
+        if not _is_domid(domid):
             raise self._error("it does not tell the number of this domain (key domid), so self is not known")
         return "%s/%s/" % (DOMAINS, domid)
 
@@ -168,45 +170,52 @@ class XenStore(Store):
         return self._read({qube: (self._base(qube), selection) for qube, selection in wanted.items()}, access)
 
     def _read(self, wanted: Mapping[str, Tuple[str, Selection]], access: bool, transaction: int = 0) -> Dict[str, Snapshot]:
-        asked = [(qube, base, key) for qube, (base, selection) in wanted.items() for key in selection.exact]
-        asked += self._walk([(qube, base, selection) for qube, (base, selection) in wanted.items() if selection.globs], transaction)
+        # A name that no node can have is that of a key that is not there.
+        asked = [(qube, base, key) for qube, (base, selection) in wanted.items() for key in selection.exact if _can_be(key)]
+        denied: Dict[str, List[str]] = {qube: [] for qube in wanted}
+        asked += self._walk([(qube, base, selection) for qube, (base, selection) in wanted.items() if selection.globs], denied, transaction)
         replies = self._ask([(Op.READ, _path(base + key)) for _qube, base, key in asked], transaction)
         snapshots = {qube: Snapshot({}, frozenset(), {}) for qube in wanted}
-        denied: Dict[str, List[str]] = {}
         empty = []
         for place, reply in zip(asked, replies):
             qube, _base, key = place
             if isinstance(reply, Failure):
                 if reply == "EACCES":
-                    denied.setdefault(qube, []).append(key)
+                    denied[qube].append(key)
                 elif reply != "ENOENT":
                     raise self._error("it answered %s for key %s of qube %s" % (escape(reply), show(key), show(qube)))
             elif reply:
                 snapshots[qube].values[key] = reply
             else:
                 empty.append(place)
-        self._add_empty(snapshots, empty, transaction)
-        for qube, keys in denied.items():
-            snapshots[qube] = snapshots[qube]._replace(denied=frozenset(keys))
+        either = self._add_empty(snapshots, empty, transaction)
+        for qube in wanted:
+            snapshots[qube] = snapshots[qube]._replace(denied=frozenset(denied[qube]), either=frozenset(either.get(qube, ())))
         return self._with_access(snapshots, wanted, transaction) if access else snapshots
 
-    def _add_empty(self, snapshots: Dict[str, Snapshot], empty: List[Tuple[str, str, str]], transaction: int) -> None:
-        """An empty node with others in it is their directory, and no key."""
+    def _add_empty(self, snapshots: Dict[str, Snapshot], empty: List[Tuple[str, str, str]], transaction: int) -> Dict[str, List[str]]:
+        """Adds the empty keys. An empty node with others in it, or that the interface knows as a directory alone, is either: returned."""
+        either: Dict[str, List[str]] = {}
         listings = self._ask([(Op.DIRECTORY, _path(base + key)) for _qube, base, key in empty], transaction)
         for (qube, _base, key), listing in zip(empty, listings):
-            if listing == b"":
+            if listing == b"" and not _is_directory(key):
                 snapshots[qube].values[key] = b""
+            else:
+                either.setdefault(qube, []).append(key)
+        return either
 
-    def _walk(self, wanted: Iterable[Tuple[str, str, Selection]], transaction: int) -> List[Tuple[str, str, str]]:
+    def _walk(self, wanted: Iterable[Tuple[str, str, Selection]], denied: Dict[str, List[str]], transaction: int) -> List[Tuple[str, str, str]]:
         """The keys that globs select, by descending only where one can match; one round of requests a level."""
         found, level = [], [(qube, base, selection, "") for qube, base, selection in wanted]
         while level:
             listings = self._listings([(base + path)[:-1] for _qube, base, _selection, path in level], transaction)
             below = []
             for (qube, base, selection, path), listing in zip(level, listings):
+                if listing == "EACCES" and not selection.matches(path[:-1]):
+                    denied[qube].append(path)
                 for name in [] if isinstance(listing, Failure) else listing:
                     key = path + name
-                    if key not in selection.exact and selection.matches(key) and key + "/" not in _interface.DIRECTORIES:
+                    if key not in selection.exact and selection.matches(key):
                         found.append((qube, base, key))
                     if selection.may_hold(key + "/"):
                         below.append((qube, base, selection, key + "/"))
@@ -216,7 +225,7 @@ class XenStore(Store):
     def _with_access(self, snapshots: Dict[str, Snapshot], wanted: Mapping[str, Tuple[str, Selection]], transaction: int) -> Dict[str, Snapshot]:
         for qube, (base, _selection) in wanted.items():
             domid = _domid(base)
-            keys = list(snapshots[qube].values)
+            keys = [*snapshots[qube].values, *snapshots[qube].either]
             lists = self._permissions([base + key for key in keys], transaction)
             snapshots[qube] = snapshots[qube]._replace(access={key: entries.of(domid) for key, entries in zip(keys, lists)})
         return snapshots
@@ -231,6 +240,8 @@ class XenStore(Store):
     # writing
 
     def update(self, qube: str, selection: Selection, replan: Replan, access: bool = False) -> List[Change]:
+        if qube not in self._bases:
+            self._resolve([qube])
         base = self._base(qube)
         for attempt in range(_TRIES):
             transaction = self._begin(qube)
@@ -259,36 +270,48 @@ class XenStore(Store):
         reply = self._ask([(Op.TRANSACTION_START, b"\0")])[0]
         if isinstance(reply, Failure):
             raise self._error("it starts no transaction for qube %s: %s" % (show(qube), escape(reply)))
+        if not re.fullmatch(b"[0-9]{1,10}\0?", reply):
+            raise self._error("it answered a transaction's start with %s" % show(reply))
         return int(reply.rstrip(b"\0"))
 
     def _change(self, qube: str, base: str, selection: Selection, replan: Replan, access: bool, transaction: int) -> List[Change]:
         if not self._stand([qube], transaction)[0]:
             raise self._error("qube %s restarted meanwhile; none of its keys was written. Run again" % show(qube))
         changes = replan(self._read({qube: (base, selection)}, access, transaction)[qube])
-        if len(changes) > _LARGEST_TRANSACTION:
-            raise Refused("qube %s: %d keys at once would hold up every guest, %d are allowed; nothing was written" % (
-                show(qube), len(changes), _LARGEST_TRANSACTION))
         self._write(qube, base, [change for change in changes if change.after != change.before], transaction)
         self._allow(qube, base, [change for change in changes if change.access_after], transaction)
         return changes
 
     def _write(self, qube: str, base: str, changes: Sequence[Change], transaction: int) -> None:
-        kept = self._kept(base, [change.key for change in changes if change.after is None], transaction)
-        requests = []
-        for change in changes:
-            path = base + change.key
-            if change.after is None and change.key not in kept:
-                requests.append((Op.RM, _path(path)))
-            else:
-                # pyxs refuses what the daemon stores faithfully: empty values, line ends, 8-bit bytes.
-                requests.append((Op.WRITE, _path(path) + (change.after or b"")))
-        self._carry_out(qube, [change.key for change in changes], requests, transaction)
+        written = {change.key: change.after for change in changes if change.after is not None}
+        removed = {change.key for change in changes if change.after is None}
+        emptied, gone = self._emptied(base, removed, written, transaction)
+        written.update({key: b"" for key in emptied})
+        # pyxs refuses what the daemon stores faithfully: empty values, line ends, 8-bit bytes.
+        requests = [(key, (Op.WRITE, _path(base + key) + value)) for key, value in written.items()]
+        requests += [(key, (Op.RM, _path(base + key))) for key in gone]
+        self._carry_out(qube, [key for key, _request in requests], [request for _key, request in requests], transaction)
 
-    def _kept(self, base: str, removed: Sequence[str], transaction: int) -> List[str]:
-        """Keys to remove under which others stay: their nodes stay as directories, because RM takes what is below."""
-        listings = self._listings([base + key for key in removed], transaction)
-        return [key for key, listing in zip(removed, listings)
-                if not isinstance(listing, Failure) and any("%s/%s" % (key, name) not in removed for name in listing)]
+    def _emptied(self, base: str, removed: Set[str], written: Mapping[str, bytes], transaction: int) -> Tuple[List[str], List[str]]:
+        """What becomes of the nodes of removed keys, and of those above them: some stay as empty directories, the others go.
+
+        RM takes all that is below, so a node goes only when nothing below it stays. The nodes above would look like empty
+        keys when the last key in them is gone.
+        """
+        above = {parent for key in removed for parent in _parents(key)}.difference(removed, written)
+        nodes = sorted(removed | {key for key in above if not _is_directory(key)}, key=lambda key: -key.count("/"))
+        listings = self._listings([base + key for key in nodes], transaction)
+        values = self._ask([(Op.READ, _path(base + key)) for key in nodes], transaction)
+        emptied: List[str] = []
+        gone: List[str] = []
+        kept = {parent for key in written for parent in _parents(key)}
+        for key, listing, value in zip(nodes, listings, values):
+            below = [] if isinstance(listing, Failure) else ["%s/%s" % (key, name) for name in listing]
+            if key in kept or not set(below).issubset(gone):
+                emptied += [key] if key in removed else []
+            elif key in removed or value == b"":
+                gone.append(key)
+        return emptied, gone
 
     def _allow(self, qube: str, base: str, changes: Sequence[Change], transaction: int) -> None:
         if not changes:
@@ -324,24 +347,25 @@ class XenStore(Store):
         """A listing longer than a reply, in parts; from the start again when the directory changes meanwhile."""
         end = time.monotonic() + self.timeout
         while time.monotonic() < end:
-            listing = self._parts(path, transaction)
+            listing = self._parts(path, transaction, end)
             if listing is not None:
                 return listing
-        raise self._error("%s changes faster than it can be listed" % path)
+        raise self._error("%s cannot be listed within %g seconds (store_timeout): it keeps changing" % (path, self.timeout))
 
-    def _parts(self, path: str, transaction: int) -> Optional[xenwire.Reply]:
+    def _parts(self, path: str, transaction: int, end: float) -> Optional[xenwire.Reply]:
         generation, listing = None, b""
-        while True:
+        while time.monotonic() < end:
             reply = self._ask([(xenwire.DIRECTORY_PART, _path(path) + b"%d\0" % len(listing))], transaction)[0]
             if isinstance(reply, Failure):
                 return reply
             found, _nul, names = reply.partition(b"\0")
-            if generation not in (None, found):
+            if generation not in (None, found) or not names:
                 return None
             generation = found
             listing += names
             if names.endswith(b"\0\0") or names == b"\0":
                 return listing
+        return None
 
     def _ask(self, requests: Sequence[xenwire.Request], transaction: int = 0) -> List[xenwire.Reply]:
         if not requests:
@@ -374,8 +398,28 @@ def _domid(base: str) -> str:
     return base.split("/")[3]
 
 
+def _parents(key: str) -> List[str]:
+    """The names above a key, the nearest first."""
+    words = key.split("/")
+    return ["/".join(words[:count]) for count in range(len(words) - 1, 0, -1)]
+
+
+def _is_directory(key: str) -> bool:
+    """Whether the interface has keys under it, and none of that name."""
+    return key + "/" in _interface.DIRECTORIES and not _interface.find(key)
+
+
+def _can_be(key: str) -> bool:
+    """Whether a node can have this name."""
+    return len(key) <= _LONGEST_KEY and re.fullmatch(_KEY, key) is not None
+
+
+def _is_domid(text: str) -> bool:
+    return re.fullmatch("[0-9]{1,5}", text) is not None
+
+
 def _is_name(qube: str) -> bool:
-    return qube != SELF and not qube.isdigit()
+    return qube != SELF and not _is_domid(qube)
 
 
 def _name(untrusted_reply: xenwire.Reply) -> str:
@@ -383,4 +427,4 @@ def _name(untrusted_reply: xenwire.Reply) -> str:
     if isinstance(untrusted_reply, Failure):
         return ""
     untrusted_name = untrusted_reply.decode("ascii", "replace")
-    return untrusted_name if re.fullmatch(_NAME, untrusted_name) and not untrusted_name.isdigit() and untrusted_name != SELF else ""
+    return untrusted_name if re.fullmatch(_NAME, untrusted_name) and _is_name(untrusted_name) else ""
