@@ -19,7 +19,7 @@ help:
 	@echo 'make clean                       remove what was built; .cache stays'
 	@echo
 	@echo 'PYTHON=/path/to/python and CORE=2.19 choose the interpreter and the ansible-core.'
-	@echo 'NO_INSTALL=1 installs no system package, also as root.'
+	@echo 'NO_INSTALL=1 installs no system package, also as root. JOBS=1 runs one group at a time, instead of two.'
 
 demo:
 	$(RUN) demo --store $(or $(STORE),file)

@@ -405,7 +405,7 @@ def run_jobs(jobs: t.Sequence[Job], absent: t.Sequence[str]) -> int:
                 busy.remove(job.folder or job.name)
                 changed.notify_all()
 
-    workers = [threading.Thread(target=work, daemon=True) for dummy in range(min(2, os.cpu_count() or 1))]
+    workers = [threading.Thread(target=work, daemon=True) for dummy in range(int(os.environ.get("JOBS") or min(2, os.cpu_count() or 1)))]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -242,11 +242,18 @@ def test_what_is_written_is_the_same_each_time():
     (b"text", "mapping"),
     (b"\xff\xfe", "UTF-8"),
     (b"work: {", "neither JSON nor YAML"),
-    (b" " * (LARGEST + 1), "larger than"),
 ])
 def test_what_is_no_declaration(data, says):
     with pytest.raises(Refused, match=says):
         from_bytes(data, "qubes.yml")
+
+
+def test_a_file_of_more_than_a_declaration_may_have(tmp_path):
+    path = tmp_path / "qubes.yml"
+    with open(path, "wb") as file:
+        file.truncate(LARGEST + 1)
+    with pytest.raises(Refused, match="%d are the most" % LARGEST):
+        read_remote(str(path))
 
 
 def test_a_file_that_cannot_be_read(tmp_path):
