@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+from ansible.module_utils.common.validation import check_type_dict
 from ansible.module_utils.parsing.convert_bool import boolean
 
 from ansible_collections.qubes.vmconfig.plugins.module_utils._declaration import declared_qubes, refuse_secrets
+from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Refused
 from ansible_collections.qubes.vmconfig.plugins.plugin_utils._action import StoreAction
 
 
@@ -18,6 +20,18 @@ class ActionModule(StoreAction):
     def prepare(self, arguments, task_vars):
         super().prepare(arguments, task_vars)
         if arguments.get("src") is not None and not boolean(arguments.get("remote_src") or False, strict=False):
+            if arguments.get("qubes") is not None:
+                raise Refused("parameters are mutually exclusive: qubes|qube|src")
             arguments["qubes"] = self.read_source(arguments.pop("src"))
-        qubes = declared_qubes(arguments)
-        refuse_secrets(qubes if isinstance(qubes, dict) else {})
+        for option in ("qubes", "keys"):
+            if arguments.get(option) is not None:
+                arguments[option] = _dictionary(option, arguments[option])
+        refuse_secrets(declared_qubes(arguments))
+
+
+def _dictionary(option, value):
+    """The option as the module would understand it: a dictionary may be written as text."""
+    try:
+        return check_type_dict(value)
+    except TypeError:
+        raise Refused("%s is not a dictionary. Nothing was sent." % option) from None

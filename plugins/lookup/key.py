@@ -82,7 +82,7 @@ from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.qubes.vmconfig.plugins.module_utils import _interface
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Refused, VmconfigError
-from ansible_collections.qubes.vmconfig.plugins.module_utils._inspect import plain, read
+from ansible_collections.qubes.vmconfig.plugins.module_utils._inspect import plain, read, selected
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.opening import open_store
 from ansible_collections.qubes.vmconfig.plugins.module_utils._text import show
 
@@ -115,7 +115,7 @@ class LookupModule(LookupBase):
     def _values(self, terms, has_default):
         qube = str(self.get_option("qube"))
         store = _store(self.get_option("store"), self.get_option("store_timeout"), qube)
-        found = read(store, [qube], terms)[qube] if terms else None
+        found = read(store, [qube], selected(terms))[qube] if terms else None
         return [self._value(term, qube, store, found, has_default) for term in terms]
 
     def _value(self, term, qube, store, found, has_default):

@@ -50,9 +50,11 @@ def from_bytes(data: bytes, path: str, decrypt: Optional[Callable[[str], str]] =
 
 
 def refuse_secrets(qubes: Mapping[str, Any]) -> None:
-    """``Refused`` where a secret is set. Meant for the controller, before the value travels; so no value is named."""
+    """``Refused`` where a secret is set, or might be. Meant for the controller, before a value travels; so none is named."""
     for qube, keys in qubes.items():
-        for name, value in keys.items() if isinstance(keys, Mapping) else ():
+        if keys is not None and not isinstance(keys, Mapping):
+            raise Refused("qube %s: expected a mapping of keys to values, not a %s. Nothing was sent." % (show(qube), type(keys).__name__))
+        for name, value in (keys or {}).items():
             if value is not None and _is_secret(name):
                 raise Refused("qube %s, key %s: it is a secret, which can only be removed, with null. Nothing was sent." % (show(qube), show(name)))
 

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Dict, FrozenSet, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from . import _interface
 from ._errors import Refused, StoreError, names
@@ -30,15 +30,20 @@ def plain(value: bytes) -> Any:
         return {"base64": base64.b64encode(value).decode("ascii")}
 
 
-def read(store: Store, qubes: Optional[Sequence[str]], keys: Sequence[object]) -> Dict[str, Snapshot]:
-    """What each of these qubes holds under these names and globs; without any, every documented key. Secrets are left out.
-
-    Without ``qubes`` it is what the store means by itself; ``*`` is all of them.
-    """
+def selected(keys: Sequence[object]) -> _interface.Selection:
+    """The selection of these names and globs; without any, every documented key. ``Refused`` where it names a secret."""
     selection = _interface.select(keys) if keys else _interface.DOCUMENTED
     secret = sorted(_interface.SECRETS.intersection(selection.exact))
     if secret:
         raise Refused("%s is a secret, which is never read" % ", ".join(map(show, secret)))
+    return selection
+
+
+def read(store: Store, qubes: Optional[Sequence[str]], selection: _interface.Selection) -> Dict[str, Snapshot]:
+    """What each of these qubes holds of the selection. Secrets are left out.
+
+    Without ``qubes`` it is what the store means by itself; ``*`` is all of them.
+    """
     found = _found(store, qubes, selection)
     if SELF in found:
         found[SELF] = _proven(store, found[SELF], selection)
@@ -79,7 +84,7 @@ def _without_secrets(snapshot: Snapshot) -> Snapshot:
     return snapshot._replace(values={key: value for key, value in snapshot.values.items() if key not in _interface.SECRETS})
 
 
-def report(snapshot: Snapshot, raw: bool) -> Dict[str, Any]:
+def report(snapshot: Snapshot, selection: _interface.Selection, raw: bool) -> Dict[str, Any]:
     """One qube's part of the result of ``keys_info``."""
     config: Dict[str, Any] = {}
     invalid: Dict[str, Dict[str, str]] = {}
@@ -92,7 +97,7 @@ def report(snapshot: Snapshot, raw: bool) -> Dict[str, Any]:
             _put(config, _place(found), _interface.decode(key, untrusted_value))
         except Refused as error:
             invalid[key] = {"value": show(untrusted_value), "reason": str(error)}
-    _derive(config, snapshot.denied.union(snapshot.values))
+    _derive(config, lambda key: selection.matches(key) and key not in snapshot.values and key not in snapshot.denied)
     result = {"config": config, "invalid": invalid, "denied": sorted(snapshot.denied)}
     if raw:
         result["raw"] = {key: plain(value) for key, value in sorted(snapshot.values.items())}
@@ -113,15 +118,18 @@ def _put(config: Dict[str, Any], place: List[str], value: Any) -> None:
         config[place[-1]] = value
 
 
-def _derive(config: Dict[str, Any], given: FrozenSet[str]) -> None:
-    """What the interface means by several keys together. Only a key that is not there has a default, not one that is invalid or denied."""
+def _derive(config: Dict[str, Any], absent: Callable[[str], bool]) -> None:
+    """What the interface means by several keys together.
+
+    Only a key that is known not to be there has a default: not one that is invalid, denied, or was not asked for.
+    """
     for side, prefix in (("network", "qubes-"), ("netvm", "qubes-netvm-")):
         network: Dict[str, Any] = config.get(side, {})
-        gateway = None if prefix + "primary-dns" in given else network.get("gateway")
+        gateway = network.get("gateway") if absent(prefix + "primary-dns") else None
         servers = [server for server in (network.get("primary_dns", gateway), network.get("secondary_dns")) if server]
         if servers:
             network["dns"] = servers
     network = config.get("network", {})
-    mask = network.get("netmask", None if "qubes-netmask" in given else "255.255.255.255")
+    mask = network.get("netmask", "255.255.255.255" if absent("qubes-netmask") else None)
     if "ip" in network and mask:
         network["prefix"] = sum([bin(int(part)).count("1") for part in mask.split(".")])

@@ -112,7 +112,7 @@ qubes:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.qubes.vmconfig.plugins.module_utils._arguments import run, store_arguments
-from ansible_collections.qubes.vmconfig.plugins.module_utils._inspect import read, report
+from ansible_collections.qubes.vmconfig.plugins.module_utils._inspect import read, report, selected
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.opening import open_store
 
 
@@ -128,12 +128,13 @@ def main():
     )
 
     def work(params):
+        selection = selected(params["keys"])
         store = open_store(params["store"], params["store_timeout"], params["qubes"] or [])
         try:
-            found = read(store, params["qubes"], params["keys"])
+            found = read(store, params["qubes"], selection)
         finally:
             store.close()
-        return {"changed": False, "qubes": {qube: report(snapshot, params["raw"]) for qube, snapshot in found.items()}}
+        return {"changed": False, "qubes": {qube: report(snapshot, selection, params["raw"]) for qube, snapshot in found.items()}}
 
     run(module, work)
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -259,6 +260,10 @@ def test_a_file_of_more_than_a_declaration_may_have(tmp_path):
 def test_a_file_that_cannot_be_read(tmp_path):
     with pytest.raises(Refused, match="No such file"):
         read_remote(str(tmp_path / "none.yml"))
+    # Opening a FIFO would wait for a writer.
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(Refused, match="not a regular file"):
+        read_remote(str(tmp_path / "pipe"))
     with pytest.raises(Refused, match="directory"):
         read_remote(str(tmp_path))
 

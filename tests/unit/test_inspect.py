@@ -11,11 +11,13 @@ import base64
 import pytest
 from ansible_collections.qubes.vmconfig.plugins.module_utils import _interface
 from ansible_collections.qubes.vmconfig.plugins.module_utils._inspect import plain, report
+from ansible_collections.qubes.vmconfig.plugins.module_utils._interface import select
 from ansible_collections.qubes.vmconfig.plugins.module_utils._plan import Snapshot
 from unitdata import HOSTILE, load
 
 KEYS = load("keys.yml")
 CASES = load("inspect.yml")
+EVERYTHING = select(["*"])
 GARBAGE = [
     b"", b"\xff\xfe", b"\0", b"x" * 4000, b"{{ lookup('pipe', 'id') }}", b"../../etc/passwd", b"-1", b"9" * 5000,
     "".join(HOSTILE.values()).encode("utf-8", "surrogateescape"),
@@ -23,7 +25,8 @@ GARBAGE = [
 
 
 def reported(values, denied=(), raw=False):
-    return report(Snapshot({key: value if isinstance(value, bytes) else value.encode("utf-8") for key, value in values.items()}, frozenset(denied)), raw)
+    exact = {key: value if isinstance(value, bytes) else value.encode("utf-8") for key, value in values.items()}
+    return report(Snapshot(exact, frozenset(denied)), EVERYTHING, raw)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
