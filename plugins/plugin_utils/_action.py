@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from typing import Any, Mapping
 
-from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.errors import AnsibleError
 from ansible.module_utils.common.text.converters import to_bytes, to_text
 from ansible.parsing.vault import VaultLib
 from ansible.plugins.action import ActionBase
@@ -31,7 +31,8 @@ class StoreAction(ActionBase):
         try:
             self.prepare(arguments, task_vars or {})
         except VmconfigError as error:
-            raise AnsibleActionFail(str(error)) from None
+            # Not raised: ansible-core 2.16 would add a traceback.
+            return dict(result, failed=True, msg=str(error))
         result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
         return result
 
@@ -53,7 +54,7 @@ class StoreAction(ActionBase):
             path = self._find_needle("files", src)
             real = self._loader.get_real_file(path)
         except AnsibleError as error:
-            raise AnsibleActionFail("src %s: %s" % (src, to_text(error))) from None
+            raise Refused("src %s: %s" % (show(src), to_text(error))) from None
         try:
             data = read_file(real, LARGEST)
         except OSError as error:

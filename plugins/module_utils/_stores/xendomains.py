@@ -1,0 +1,127 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the qubes.vmconfig collection: it may change at any time.
+
+"""Which domains there are on a XenStore, and where the keys of each are."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Dict, List, Sequence
+
+from .._errors import QubeMissing, names
+from .._text import escape, show
+from .xentree import DOMAINS, Tree, node
+from .xenwire import Failure, Op, Reply
+
+SELF = "self"
+_NAME = r"[A-Za-z0-9_.:@+-]{1,64}"
+
+
+class Domains:
+    """Qubes, each a name, a domid or ``self``, and the path of its keys, with a slash at its end."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._bases: Dict[str, str] = {}
+
+    def qubes(self) -> List[str]:
+        """All of them, by their names; a domid stands for one that has none of its own."""
+        found = self._names()
+        shared = Counter(found.values())
+        return [name if name and shared[name] == 1 else domid for domid, name in found.items()]
+
+    def scope(self) -> List[str]:
+        """All of them in dom0, and inside a qube itself alone."""
+        listing = self._tree.listing(DOMAINS)
+        return [SELF] if isinstance(listing, Failure) else self.qubes()
+
+    def missing(self, qubes: List[str]) -> List[str]:
+        """Those that are not here."""
+        self.resolve(qubes)
+        return [qube for qube in qubes if qube not in self._bases]
+
+    def _names(self) -> Dict[str, str]:
+        """Domid to name, of all domains; an empty name where there is none that can be one."""
+        domids = self._tree.listing(DOMAINS)
+        if isinstance(domids, Failure):
+            raise self._tree.error("the domains cannot be listed (%s); inside a qube there is only self" % escape(domids))
+        domids = [domid for domid in domids if _is_domid(domid)]
+        replies = self._tree.ask([(Op.READ, node("%s/%s/name" % (DOMAINS, domid))) for domid in domids])
+        return {domid: _name(reply) for domid, reply in zip(domids, replies)}
+
+    def resolve(self, qubes: Sequence[str]) -> None:
+        """Finds out where these qubes' keys are. What is known from an earlier call is looked at again: names move."""
+        known = [qube for qube in qubes if qube in self._bases]
+        for qube, stands in zip(known, self.stand(known)):
+            if not stands:
+                del self._bases[qube]
+        unknown = [qube for qube in qubes if qube not in self._bases]
+        if SELF in unknown:
+            self._bases[SELF] = self._own()
+        self._bases.update(self._by_number([qube for qube in unknown if _is_domid(qube)]))
+        named = [qube for qube in unknown if _is_name(qube)]
+        if named:
+            self._bases.update(self._by_name(named))
+
+    def _own(self) -> str:
+        """Where the keys of this domain are: its toolstack wrote its number beside them."""
+        reply = self._tree.ask([(Op.READ, node("domid"))])[0]
+        domid = "" if isinstance(reply, Failure) else reply.decode("ascii", "replace")
+        if not _is_domid(domid):
+            raise self._tree.error("it does not tell the number of this domain (key domid), so self is not known")
+        return "%s/%s/" % (DOMAINS, domid)
+
+    def _by_number(self, domids: Sequence[str]) -> Dict[str, str]:
+        bases = ["%s/%d/" % (DOMAINS, int(domid)) for domid in domids]
+        replies = self._tree.ask([(Op.READ, node(base[:-1])) for base in bases])
+        return {domid: base for domid, base, reply in zip(domids, bases, replies) if not isinstance(reply, Failure)}
+
+    def _by_name(self, qubes: Sequence[str]) -> Dict[str, str]:
+        wanted = set(qubes)
+        found: Dict[str, List[str]] = {}
+        for domid, name in self._names().items():
+            if name in wanted:
+                found.setdefault(name, []).append(domid)
+        for name, domids in found.items():
+            if len(domids) > 1:
+                raise self._tree.error("%s is the name of the domains %s; give the domid of the one that is meant" % (show(name), ", ".join(domids)))
+        return {name: "%s/%s/" % (DOMAINS, domids[0]) for name, domids in found.items()}
+
+    def stand(self, qubes: Sequence[str], transaction: int = 0) -> List[bool]:
+        """Whether these qubes are still where they were found."""
+        replies = self._tree.ask([(Op.READ, node(self._bases[qube] + "name" if _is_name(qube) else self._bases[qube][:-1])) for qube in qubes],
+                            transaction)
+        return [not isinstance(reply, Failure) and (not _is_name(qube) or _name(reply) == qube) for qube, reply in zip(qubes, replies)]
+
+    def base(self, qube: str) -> str:
+        """The path of a qube's keys; ``QubeMissing`` when it is not here."""
+        if qube not in self._bases:
+            self.resolve([qube])
+        if qube not in self._bases:
+            there = [name or domid for domid, name in self._names().items()]
+            raise QubeMissing("qube %s is not in %s; in it are %s. XenStore has running qubes alone" % (show(qube), self._tree.url, names(there)))
+        return self._bases[qube]
+
+
+def domid_of(base: str) -> str:
+    return base.split("/")[3]
+
+
+def _is_domid(text: str) -> bool:
+    return re.fullmatch("[0-9]{1,5}", text) is not None
+
+
+def _is_name(qube: str) -> bool:
+    return qube != SELF and not _is_domid(qube)
+
+
+def _name(untrusted_reply: Reply) -> str:
+    """A domain's name where it can be one, else nothing."""
+    if isinstance(untrusted_reply, Failure):
+        return ""
+    untrusted_name = untrusted_reply.decode("ascii", "replace")
+    return untrusted_name if re.fullmatch(_NAME, untrusted_name) and _is_name(untrusted_name) else ""
