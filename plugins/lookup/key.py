@@ -106,7 +106,10 @@ class LookupModule(LookupBase):
         strange = sorted(set(kwargs).difference(OPTIONS))
         if strange:
             raise AnsibleLookupError("unknown option %s; expected one of %s" % (", ".join(map(show, strange)), ", ".join(OPTIONS)))
-        self.set_options(var_options=variables, direct=kwargs)
+        # Ansible hands a variable to a lookup as it is written, which may be a template.
+        given = (variables or {}).get("vmconfig_controller_store")
+        store = {} if "store" in kwargs or given is None else {"store": self._templar.template(given)}
+        self.set_options(var_options=variables, direct=dict(kwargs, **store))
         try:
             return self._values([str(term) for term in terms], "default" in kwargs)
         except VmconfigError as error:

@@ -32,7 +32,7 @@ def read_remote(path: str) -> Mapping[str, Any]:
     try:
         return from_bytes(read_file(path, LARGEST), path)
     except OSError as error:
-        raise Refused("src %s cannot be read: %s" % (show(path), error.strerror)) from None
+        raise Refused("src %s cannot be read: %s" % (escape(path), error.strerror)) from None
 
 
 def from_bytes(data: bytes, path: str, decrypt: Optional[Callable[[str], str]] = None) -> Mapping[str, Any]:

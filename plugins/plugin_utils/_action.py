@@ -19,7 +19,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.qubes.vmconfig.plugins.module_utils._declaration import LARGEST, from_bytes
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Refused, VmconfigError
 from ansible_collections.qubes.vmconfig.plugins.module_utils._files import read_file
-from ansible_collections.qubes.vmconfig.plugins.module_utils._text import show
+from ansible_collections.qubes.vmconfig.plugins.module_utils._text import escape
 
 
 class StoreAction(ActionBase):
@@ -54,11 +54,11 @@ class StoreAction(ActionBase):
             path = self._find_needle("files", src)
             real = self._loader.get_real_file(path)
         except AnsibleError as error:
-            raise Refused("src %s: %s" % (show(src), to_text(error))) from None
+            raise Refused("src %s: %s" % (escape(src), escape(to_text(error)))) from None
         try:
             data = read_file(real, LARGEST)
         except OSError as error:
-            raise Refused("src %s cannot be read: %s" % (show(src), error.strerror)) from None
+            raise Refused("src %s cannot be read: %s" % (escape(src), error.strerror)) from None
         finally:
             self._loader.cleanup_tmp_file(real)
         return from_bytes(data, os.path.basename(path), self._decrypt)

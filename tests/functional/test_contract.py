@@ -190,7 +190,7 @@ def test_a_key_that_was_never_there_is_no_change(place, store):
     (["a/b/c", "a/b/d"], ["a/b/c", "a/b/d"]),
     (["a/b", "ab", "a-b"], ["a/b"]),
     (["qubes-service/a", "qubes-service/ab"], ["qubes-service/a"]),
-], ids=lambda keys: " ".join(keys))
+], ids=" ".join)
 def test_removing_takes_exactly_what_is_named(place, store, there, removed):
     change(store, {key: b"1" for key in there})
     change(store, {key: None for key in removed})

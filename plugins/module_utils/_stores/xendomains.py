@@ -93,8 +93,8 @@ class Domains:
 
     def stand(self, qubes: Sequence[str], transaction: int = 0) -> List[bool]:
         """Whether these qubes are still where they were found."""
-        replies = self._tree.ask([(Op.READ, node(self._bases[qube] + "name" if _is_name(qube) else self._bases[qube][:-1])) for qube in qubes],
-                            transaction)
+        paths = [self._bases[qube] + "name" if _is_name(qube) else self._bases[qube][:-1] for qube in qubes]
+        replies = self._tree.ask([(Op.READ, node(path)) for path in paths], transaction)
         return [not isinstance(reply, Failure) and (not _is_name(qube) or _name(reply) == qube) for qube, reply in zip(qubes, replies)]
 
     def base(self, qube: str) -> str:
