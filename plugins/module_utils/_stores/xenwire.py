@@ -147,17 +147,11 @@ class Conversation:
 
     def __init__(self, path: Optional[str], bus: bool, timeout: float) -> None:
         self.timeout = timeout
-        self.bus = bus
         self._connection: Any = (_BusConnection if bus else _SocketConnection)(path)
         self._connection.timeout = timeout
         self._owner = 0
         self._number = 0
         self._buffer = bytearray()
-
-    @property
-    def path(self) -> str:
-        """The socket or the device."""
-        return self._connection.path
 
     def ask(self, requests: Sequence[Request], transaction: int = 0) -> List[Reply]:
         """The replies to these requests, in their order. ``Down`` when the conversation ends before all are there.
