@@ -1,0 +1,157 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A loop over sockets with timers, and connections that never make it wait."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import selectors
+import socket
+import time
+from typing import Callable, List, Tuple
+
+# More than a UNIX socket's queue can hold (net.core.wmem_default, 212992 with its bookkeeping), so one read takes all of it.
+ROOM = 256 * 1024
+READABLE, WRITABLE = selectors.EVENT_READ, selectors.EVENT_WRITE
+
+Handler = Callable[[int], None]
+
+
+class Loop:
+    """Calls handlers with what their socket is ready for (READABLE, WRITABLE), and functions when their time has come."""
+
+    def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(ROOM))
+        self._selector = selectors.DefaultSelector()
+        self._timers: List[Tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+        self._running = True
+
+    def add(self, source: object, handler: Handler, last: bool = False) -> None:
+        """`last`: handled after all others that were ready by then, so that it sees what happened before."""
+        self._selector.register(source, READABLE, (handler, last))
+
+    def expect(self, source: object, events: int) -> None:
+        self._selector.modify(source, events, self._selector.get_key(source).data)
+
+    def remove(self, source: object) -> None:
+        self._selector.unregister(source)
+
+    def later(self, seconds: float, function: Callable[[], None]) -> None:
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._numbers), function))
+
+    def stop(self) -> None:
+        self._running = False
+
+    def run(self) -> None:
+        while self._running:
+            lasts = []
+            for key, events in self._selector.select(self._patience()):
+                handler, last = key.data
+                if last:
+                    lasts.append((handler, events))
+                elif self._present(key):
+                    handler(events)
+            for handler, events in lasts:
+                handler(events)
+            while self._timers and self._timers[0][0] <= time.monotonic():
+                heapq.heappop(self._timers)[2]()
+
+    def _present(self, key: selectors.SelectorKey) -> bool:
+        # An earlier handler of this round may have closed it, and the number may be another socket's by now.
+        present = self._selector.get_map().get(key.fd)
+        return present is not None and present.data is key.data
+
+    def _patience(self) -> float | None:
+        return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+
+
+class Stream:
+    """One connection: `received` is what came and was not taken yet; what is to go waits in `owed` until there is room for it."""
+
+    last = False
+
+    def __init__(self, loop: Loop, connection: socket.socket) -> None:
+        self.loop = loop
+        self.connection = connection
+        self.received = bytearray()
+        self.owed = bytearray()
+        self.closed = False
+        self.paused = False
+        self._expected = READABLE
+        connection.setblocking(False)
+        loop.add(connection, self.ready, self.last)
+
+    def ready(self, events: int) -> None:
+        if events & WRITABLE:
+            self.flush()
+        if events & READABLE and not self.closed:
+            self.receive()
+
+    def receive(self) -> bool:
+        """Takes what is there; false when that was nothing."""
+        try:
+            size = self.connection.recv_into(self.loop.buffer)
+        except BlockingIOError:
+            return False
+        except OSError:
+            self.lost(reset=True)
+            return False
+        if not size:
+            self.lost(reset=False)
+            return False
+        self.received += self.loop.buffer[:size]
+        self.arrived()
+        return True
+
+    def flush(self) -> None:
+        if self.closed or self.paused:
+            return
+        if self.owed:
+            try:
+                sent = self.connection.send(self.owed)
+            except BlockingIOError:
+                sent = 0
+            except OSError:
+                self.lost(reset=True)
+                return
+            del self.owed[:sent]
+        self._expect()
+
+    def close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            if not self.paused:
+                self.loop.remove(self.connection)
+            self.connection.close()
+
+    def pause(self) -> None:
+        """Neither reads nor writes until resume()."""
+        self.paused = True
+        self.loop.remove(self.connection)
+
+    def resume(self) -> None:
+        self.paused = False
+        self._expected = READABLE
+        self.loop.add(self.connection, self.ready, self.last)
+
+    def catch_up(self) -> None:
+        """Takes all that is there, and its end."""
+        while not self.closed and self.receive():
+            pass
+
+    def arrived(self) -> None:
+        """There is something new in `received`."""
+        raise NotImplementedError
+
+    def lost(self, reset: bool) -> None:
+        """The other end has closed; `reset`: and left something unread."""
+        self.close()
+
+    def _expect(self) -> None:
+        expected = READABLE | (WRITABLE if self.owed else 0)
+        if expected != self._expected:
+            self._expected = expected
+            self.loop.expect(self.connection, expected)
