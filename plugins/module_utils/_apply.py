@@ -8,12 +8,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Tuple
 
 from . import _interface
-from ._errors import QubeMissing, Refused, StoreError, VmconfigError, names
+from ._errors import Refused, SomeUnread, Stopped, StoreError, Unfinished, VmconfigError, names
 from ._plan import INHERIT, Change, Snapshot, Wanted, declare, diff, plan
-from ._stores.base import Store
+from ._stores.base import Outcome, Store, Update
 from ._text import show
 
 
@@ -25,33 +25,38 @@ class Task(NamedTuple):
     access: str = INHERIT
     unknown: str = "reject"
     missing: str = "fail"
+    force: bool = False
     check_mode: bool = False
     diff: bool = False
 
 
-class Stopped(VmconfigError):
-    """A store failed after some qubes were changed; ``result`` says which."""
-
-    def __init__(self, message: str, result: Dict[str, Any]) -> None:
-        super().__init__(message)
-        self.result = result
-
-
 def apply(store: Store, task: Task) -> Dict[str, Any]:
     """Makes the store hold what the task declares, and returns the module's result."""
-    wanted = declare(task.qubes, task.purge, task.access, task.unknown, store.limit)
+    wanted = declare(task.qubes, task.purge, task.access, task.unknown, store.limit, store.protects and not task.force)
     if task.access != INHERIT and not store.permissions:
         raise Refused("access: %s cannot be had: %s has no permissions for single keys. Nothing was written." % (task.access, store.url))
     try:
         absent = store.missing(list(wanted)) if task.missing == "skip" else []
         here = {qube: wanted[qube] for qube in wanted if qube not in absent}
-        found = store.read({qube: each.selection for qube, each in here.items()}, task.access != INHERIT)
+        found, failed = _read(store, here, task.access != INHERIT)
     except StoreError as error:
         raise StoreError("%s. That was while reading the keys of qube %s; nothing was written." % (error, names(wanted))) from None
-    planned = {qube: plan(qube, each, found[qube]) for qube, each in here.items()}
+    planned = {qube: plan(qube, here[qube], found[qube]) for qube in found}
     _refuse_too_many(store, planned)
-    done = planned if task.check_mode else _do(store, here, planned)
-    return _result(store, task, done, absent)
+    outcome = Outcome(planned, {}) if task.check_mode else _do(store, here, planned)
+    if failed or outcome.failed:
+        raise _stopped(store, planned, Outcome(outcome.done, {**failed, **outcome.failed}))
+    return _result(store, task, outcome.done, absent)
+
+
+def _read(store: Store, wanted: Mapping[str, Wanted], access: bool) -> Tuple[Mapping[str, Snapshot], Mapping[str, VmconfigError]]:
+    """What the qubes hold, and why some could not be read; ``StoreError`` when that is all of them."""
+    try:
+        return store.read({qube: each.selection for qube, each in wanted.items()}, access), {}
+    except SomeUnread as error:
+        if not error.found:
+            raise
+        return error.found, error.failed
 
 
 def _refuse_too_many(store: Store, planned: Mapping[str, List[Change]]) -> None:
@@ -61,28 +66,28 @@ def _refuse_too_many(store: Store, planned: Mapping[str, List[Change]]) -> None:
                 show(qube), len(changes), store.url, store.most_changes))
 
 
-def _do(store: Store, wanted: Mapping[str, Wanted], planned: Mapping[str, List[Change]]) -> Dict[str, List[Change]]:
-    done: Dict[str, List[Change]] = {}
-    for qube, changes in planned.items():
-        try:
-            done[qube] = _do_one(store, qube, wanted[qube]) if changes else []
-        except (StoreError, QubeMissing) as error:
-            changed = [each for each in done if done[each]]
-            left = [each for each in planned if planned[each] and each not in done and each != qube]
-            message = "%s. That was at qube %s; written before: %s; not begun: %s. Run again to complete it." % (
-                error, show(qube), names(changed), names(left))
-            raise Stopped(message, {"changed": bool(changed), "qubes": {each: _report(store, done[each]) for each in changed}}) from None
-    return done
+def _do(store: Store, wanted: Mapping[str, Wanted], planned: Mapping[str, List[Change]]) -> Outcome:
+    def update(qube: str) -> Update:
+        return Update(wanted[qube].selection, lambda found: plan(qube, wanted[qube], found), wanted[qube].access != INHERIT)
+
+    outcome = store.update_all({qube: update(qube) for qube, changes in planned.items() if changes})
+    unchanged = {qube: [] for qube, changes in planned.items() if not changes}
+    return outcome._replace(done={**unchanged, **outcome.done})
 
 
-def _do_one(store: Store, qube: str, wanted: Wanted) -> List[Change]:
-    def replan(found: Snapshot) -> List[Change]:
-        return plan(qube, wanted, found)
-
-    return store.update(qube, wanted.selection, replan, wanted.access != INHERIT)
+def _stopped(store: Store, planned: Mapping[str, List[Change]], outcome: Outcome) -> Stopped:
+    """The error of a task in which some qubes failed, with what was changed all the same."""
+    changed = {qube: changes for qube, changes in outcome.done.items() if changes}
+    left = [qube for qube in planned if planned[qube] and qube not in changed and qube not in outcome.failed]
+    message = "%s. That was at qube %s; written: %s; not begun: %s. Run again to complete it." % (
+        "; ".join(map(str, outcome.failed.values())), names(outcome.failed), names(changed), names(left))
+    changed.update({qube: error.changes for qube, error in outcome.failed.items() if isinstance(error, Unfinished)})
+    return Stopped(message, {"changed": bool(changed), "qubes": {qube: _report(store, changes) for qube, changes in changed.items()}})
 
 
 def _result(store: Store, task: Task, done: Mapping[str, List[Change]], absent: List[str]) -> Dict[str, Any]:
+    # In the order of the task.
+    done = {str(qube): done[str(qube)] for qube in task.qubes if str(qube) in done}
     result: Dict[str, Any] = {
         "changed": any(done.values()),
         "qubes": {qube: _report(store, changes) for qube, changes in done.items()},
@@ -90,6 +95,9 @@ def _result(store: Store, task: Task, done: Mapping[str, List[Change]], absent: 
     }
     if task.diff:
         result["diff"] = [diff(qube, store.kind, changes) for qube, changes in done.items() if changes]
+    advice = store.advice(list(dict.fromkeys(change.key for changes in done.values() for change in changes)))
+    if advice:
+        result["warnings"] = [advice]
     return result
 
 

@@ -12,8 +12,7 @@ from typing import Any, Callable, Dict
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 
-from ._apply import Stopped
-from ._errors import VmconfigError
+from ._errors import Stopped, VmconfigError
 
 
 def store_arguments() -> Dict[str, Any]:
@@ -32,4 +31,6 @@ def run(module: AnsibleModule, work: Callable[[Dict[str, Any]], Dict[str, Any]])
         module.fail_json(msg=str(error), **error.result)
     except VmconfigError as error:
         module.fail_json(msg=str(error))
+    for warning in result.pop("warnings", []):
+        module.warn(warning)
     module.exit_json(**result)

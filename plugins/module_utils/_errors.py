@@ -12,7 +12,7 @@ hands it on as it is.
 
 from __future__ import annotations
 
-from typing import Iterable
+from typing import Any, Dict, Iterable, Mapping, Sequence
 
 from ._text import show
 
@@ -33,8 +33,33 @@ class QubeMissing(VmconfigError):
     """A store does not have a qube of this name."""
 
 
+class SomeUnread(StoreError):
+    """Some qubes could not be read. ``found`` is what the others hold, ``failed`` the reasons by qube."""
+
+    def __init__(self, found: Mapping[str, Any], failed: Mapping[str, Exception]) -> None:
+        super().__init__("; ".join(["qube %s: %s" % (show(qube), error) for qube, error in failed.items()]))
+        self.found = found
+        self.failed = failed
+
+
+class Unfinished(StoreError):
+    """A qube got some of its changes, and they could not be undone; ``changes`` are those that stand."""
+
+    def __init__(self, message: str, changes: Sequence[Any]) -> None:
+        super().__init__(message)
+        self.changes = changes
+
+
+class Stopped(VmconfigError):
+    """A task failed at some qubes, and not at others; ``result`` is what it returns all the same."""
+
+    def __init__(self, message: str, result: Dict[str, Any]) -> None:
+        super().__init__(message)
+        self.result = result
+
+
 def names(qubes: Iterable[str]) -> str:
-    """Some names for a message: the first fifty, and how many more there are."""
+    """Some names, of qubes or keys, for a message: the first fifty, and how many more there are."""
     quoted = [show(qube) for qube in qubes]
     more = " and %d more" % (len(quoted) - 50) if len(quoted) > 50 else ""
     return ", ".join(quoted[:50]) + more or "none"

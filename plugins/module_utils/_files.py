@@ -4,12 +4,17 @@
 
 # Private to the qubes.vmconfig collection: it may change at any time.
 
-"""Reading a file that somebody else may have made."""
+"""Reading a file that somebody else may have made, and taking turns."""
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import stat
+import time
+from contextlib import contextmanager
+from typing import Iterator
 
 
 def read_file(path: str, most: int) -> bytes:
@@ -24,3 +29,29 @@ def read_file(path: str, most: int) -> bytes:
         if status.st_size > most:
             raise OSError(0, "it has %d bytes, and %d are the most" % (status.st_size, most))
         return file.read(most)
+
+
+@contextmanager
+def locked(folder: str, timeout: float) -> Iterator[None]:
+    """Holds the lock of a folder, so that who else asks for it waits. ``OSError`` says why it cannot be had.
+
+    It ends with the process, however that ends.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _lock(descriptor, time.monotonic() + timeout, timeout)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, end: float, timeout: float) -> None:
+    while True:
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EINTR):
+                raise
+        if time.monotonic() >= end:
+            raise OSError(errno.EAGAIN, "another process has had the lock for %g seconds (store_timeout); run again when that has ended" % timeout)
+        time.sleep(0.02)

@@ -9,10 +9,10 @@
 from __future__ import annotations
 
 import base64
-from typing import Any, Callable, Dict, List, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from . import _interface
-from ._errors import Refused, StoreError, names
+from ._errors import Refused, SomeUnread, StoreError, names
 from ._plan import Snapshot
 from ._stores.base import Store
 from ._text import show
@@ -40,14 +40,21 @@ def selected(keys: Sequence[object]) -> _interface.Selection:
 
 
 def read(store: Store, qubes: Optional[Sequence[str]], selection: _interface.Selection) -> Dict[str, Snapshot]:
-    """What each of these qubes holds of the selection. Secrets are left out.
+    """What each of these qubes holds of the selection. Secrets are left out. ``SomeUnread`` when some cannot be read.
 
     Without ``qubes`` it is what the store means by itself; ``*`` is all of them.
     """
-    found = _found(store, qubes, selection)
-    if SELF in found:
-        found[SELF] = _proven(store, found[SELF], selection)
-    return {qube: _without_secrets(snapshot) for qube, snapshot in found.items()}
+    try:
+        return _finished(store, _found(store, qubes, selection), selection)
+    except SomeUnread as error:
+        raise SomeUnread(_finished(store, error.found, selection), error.failed) from None
+
+
+def _finished(store: Store, found: Mapping[str, Snapshot], selection: _interface.Selection) -> Dict[str, Snapshot]:
+    finished = {qube: _without_secrets(snapshot) for qube, snapshot in found.items()}
+    if SELF in finished:
+        finished[SELF] = _proven(store, finished[SELF], selection)
+    return finished
 
 
 def _found(store: Store, qubes: Optional[Sequence[str]], selection: _interface.Selection) -> Dict[str, Snapshot]:
@@ -55,6 +62,8 @@ def _found(store: Store, qubes: Optional[Sequence[str]], selection: _interface.S
     try:
         chosen = _chosen(store, qubes)
         return store.read({qube: _with_proof(selection) if qube == SELF else selection for qube in chosen})
+    except SomeUnread:
+        raise
     except StoreError as error:
         raise StoreError("%s. That was while reading the keys of qube %s" % (error, names(chosen or qubes or [EVERY]))) from None
 
@@ -77,7 +86,8 @@ def _proven(store: Store, snapshot: Snapshot, selection: _interface.Selection) -
     if not any(key in snapshot.values for key in _PROOF):
         raise StoreError("%s: this machine has no VM configuration interface there: looked for the keys %s. "
                          "On a machine that is no qube, name the store and the qube" % (store.url, " and ".join(_PROOF)))
-    return snapshot._replace(values={key: value for key, value in snapshot.values.items() if selection.matches(key)})
+    matches = selection.matcher()
+    return snapshot._replace(values={key: value for key, value in snapshot.values.items() if matches(key)})
 
 
 def _without_secrets(snapshot: Snapshot) -> Snapshot:

@@ -16,7 +16,7 @@ import difflib
 import fnmatch
 import re
 from functools import lru_cache
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from ._errors import Refused
 from ._forms import Address, Addresses, Choice, Form, Keyboard, Keymap, Malformed, Netmask, Number, Pattern, Switch, Text
@@ -63,7 +63,8 @@ class Row(NamedTuple):
 
     ``place`` is where the typed value stands in ``config`` (dots between levels, ``*`` for what the capitals stood for).
     ``setting`` is what lasts behind the key on R4. ``lasts`` is how long a write into a live QubesDB does. ``effective`` is
-    when the VM notices a change. ``empty`` allows the empty text. ``protected`` needs ``force`` on a live QubesDB.
+    when the VM notices a change. ``empty`` allows the empty text. ``protected`` needs ``force`` on a live QubesDB. Writing
+    the key, even the same value, puts the keys into force that begin with its name and ``commits``.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Row(NamedTuple):
     empty: bool = False
     secret: bool = False
     protected: bool = False
+    commits: str = ""
     aliases: Tuple[str, ...] = ()
 
     def decode(self, untrusted_value: bytes):
@@ -175,9 +177,9 @@ ROWS: Tuple[Row, ...] = (
     Row("qubes-firewall/IP/NUMBER", TEXT, "firewall.*.rules.*", "R4.0", "a numbered rule for a client", present="on a netvm",
         setting="qvm-firewall", effective=NOW, protected=True),
     Row("qubes-firewall/IP", Pattern("", "nothing"), "firewall.*.commit", "R4.0", "the empty write that commits a client's rules",
-        present="on a netvm", setting="qvm-firewall", effective=NOW, empty=True, protected=True),
+        present="on a netvm", setting="qvm-firewall", effective=NOW, empty=True, protected=True, commits="/"),
     Row("qubes-iptables", TEXT, "iptables.ruleset", "R2", "tells that the rules changed", until="R3", present="on a ProxyVM", effective=NOW,
-        empty=True, protected=True),
+        empty=True, protected=True, commits="-"),
     Row("qubes-iptables-header", TEXT, "iptables.header", "R2", "the rules before the clients'", until="R3", present="on a ProxyVM",
         effective=NOW, protected=True),
     Row("qubes-iptables-domainrules/NUMBER", TEXT, "iptables.domainrules.*", "R2", "a client's rules", until="R3", present="on a ProxyVM",
@@ -268,6 +270,7 @@ class Found(NamedTuple):
     parts: Tuple[str, ...]
 
 
+@lru_cache(maxsize=4096)
 def find(key: str) -> Optional[Found]:
     """The row of a normal name, or None where the table has none."""
     row = _PLAIN.get(key)
@@ -278,6 +281,14 @@ def find(key: str) -> Optional[Found]:
         if match:
             return Found(row, match.groups())
     return None
+
+
+def setting(key: str) -> str:
+    """What lasts behind a key on R4, or the empty text: ``feature service.cups``."""
+    found = find(key)
+    if not found:
+        return ""
+    return re.sub(r"\bNAME\b", lambda match: found.parts[0], found.row.setting)
 
 
 def normal(name: object) -> str:
@@ -335,6 +346,17 @@ class Selection(NamedTuple):
     def matches(self, key: str) -> bool:
         """Whether the key was asked for."""
         return key in self.exact or any(fnmatch.fnmatchcase(key, glob) for glob in self.globs)
+
+    def matcher(self) -> Callable[[str], bool]:
+        """The same as a function, for many keys."""
+        exact = frozenset(self.exact)
+        globs = re.compile("|".join(map(fnmatch.translate, self.globs)) or "(?!)")
+        return lambda key: key in exact or globs.match(key) is not None
+
+    def prefixes(self) -> List[str]:
+        """What keys that the globs select begin with, none of them the beginning of another."""
+        literals = sorted({_literal(glob) for glob in self.globs})
+        return [literal for place, literal in enumerate(literals) if not literal.startswith(tuple(literals[:place]))]
 
     def may_hold(self, path: str) -> bool:
         """Whether a key asked for may stand in the directory ``path`` (with its slash; the empty text is the top)."""

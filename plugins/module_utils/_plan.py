@@ -16,7 +16,7 @@ import binascii
 from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from . import _interface
-from ._errors import Refused
+from ._errors import Refused, names
 from ._forms import Malformed
 from ._text import escape, show
 
@@ -24,11 +24,15 @@ INHERIT = "inherit"
 
 
 class Wanted(NamedTuple):
-    """What one qube should hold: key to bytes (None removes), directories that hold nothing else, the qube's own access."""
+    """What one qube should hold: key to bytes (None removes), directories that hold nothing else, the qube's own access.
+
+    ``guarded`` is where protected keys may not change.
+    """
 
     keys: Dict[str, Optional[bytes]]
     purge: Tuple[str, ...] = ()
     access: str = INHERIT
+    guarded: bool = False
 
     @property
     def selection(self) -> _interface.Selection:
@@ -50,7 +54,10 @@ class Snapshot(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One key that differs. None is a key that is not there; an access is None where it is neither asked for nor known."""
+    """One key to write. None is a key that is not there; an access is None where it is neither asked for nor known.
+
+    Before and after are the same where the access alone differs, and where the key is written again to put others into force.
+    """
 
     key: str
     before: Optional[bytes]
@@ -67,7 +74,7 @@ class Change(NamedTuple):
 Limit = Callable[[str, Optional[bytes]], str]
 
 
-def declare(qubes: Mapping, purge: Iterable, access: str, unknown: str, limit: Limit) -> Dict[str, Wanted]:
+def declare(qubes: Mapping, purge: Iterable, access: str, unknown: str, limit: Limit, guarded: bool = False) -> Dict[str, Wanted]:
     """What a task declares, validated and encoded, by qube.
 
     ``limit`` tells what a store has against a key and value, or the empty text. ``Refused`` lists everything that is
@@ -82,7 +89,7 @@ def declare(qubes: Mapping, purge: Iterable, access: str, unknown: str, limit: L
         elif not isinstance(keys, Mapping):
             problems.append("qube %s: expected a mapping of keys to values, not %s" % (show(qube), show(keys)))
         else:
-            wanted[str(qube)] = Wanted(_declare_keys(str(qube), keys, unknown, limit, problems), prefixes, access)
+            wanted[str(qube)] = Wanted(_declare_keys(str(qube), keys, unknown, limit, problems), prefixes, access, guarded)
     if problems:
         raise Refused(_listed(problems))
     return wanted
@@ -169,8 +176,38 @@ def plan(qube: str, wanted: Wanted, found: Snapshot) -> List[Change]:
             show(qube), ", ".join(map(show, denied))))
     goal = {key: None for key in found.values if key.startswith(wanted.purge)} if wanted.purge else {}
     goal.update(wanted.keys)
-    changes = [_change(key, after, wanted, found) for key, after in goal.items()]
-    return sorted([change for change in changes if change], key=lambda change: change.key + "/~")
+    changes = [change for change in [_change(key, after, wanted, found) for key, after in goal.items()] if change]
+    if changes:
+        changes += _commits(changes, wanted)
+        _refuse_protected(qube, changes, wanted)
+    return ordered(changes)
+
+
+def ordered(changes: Iterable[Change]) -> List[Change]:
+    """Changes of one qube in the order of a plan."""
+    return sorted(changes, key=lambda change: change.key + "/~")
+
+
+def _commits(changes: List[Change], wanted: Wanted) -> List[Change]:
+    """The keys that are right already, and are written again to put changes of others into force."""
+    changed = [change.key for change in changes]
+    again = []
+    for key, value in wanted.keys.items():
+        found = _interface.find(key)
+        if value is not None and found and found.row.commits and key not in changed:
+            if any(other.startswith(key + found.row.commits) for other in changed):
+                again.append(Change(key, value, value))
+    return again
+
+
+def _refuse_protected(qube: str, changes: List[Change], wanted: Wanted) -> None:
+    if not wanted.guarded:
+        return
+    rows = {change.key: _interface.find(change.key) for change in changes}
+    protected = [key for key, found in rows.items() if found and found.row.protected]
+    if protected:
+        raise Refused("qube %s: %s would change. What is protected (identity, addresses, firewall, device lists) is qubesd's; "
+                      "give force: true if this is meant. Nothing was written" % (show(qube), names(protected)))
 
 
 def _change(key: str, after: Optional[bytes], wanted: Wanted, found: Snapshot) -> Optional[Change]:

@@ -79,6 +79,12 @@ options:
     type: str
     choices: [inherit, read, write, none]
     default: inherit
+  force:
+    description:
+      - Also change keys that qubesd itself keeps in a live QubesDB, such as a qube's identity, addresses, firewall and
+        devices. Without it, a change of such a key is an error.
+    type: bool
+    default: false
   missing:
     description:
       - What to do about a qube that is not in the store. V(skip) leaves it out and reports it in RV(missing).
@@ -182,6 +188,7 @@ def main():
             purge=dict(type="list", elements="str", default=[]),
             unknown=dict(type="str", choices=["reject", "allow"], default="reject"),
             access=dict(type="str", choices=["inherit", "read", "write", "none"], default="inherit"),
+            force=dict(type="bool", default=False),
             missing=dict(type="str", choices=["fail", "skip"], default="fail"),
         ),
         mutually_exclusive=[("qubes", "qube", "src")],
@@ -192,7 +199,7 @@ def main():
 
     def work(params):
         qubes = read_remote(params["src"]) if params["src"] else declared_qubes(params)
-        task = Task(qubes, params["purge"], params["access"], params["unknown"], params["missing"], module.check_mode, module._diff)
+        task = Task(qubes, params["purge"], params["access"], params["unknown"], params["missing"], params["force"], module.check_mode, module._diff)
         store = open_store(params["store"], params["store_timeout"], list(qubes))
         try:
             return apply(store, task)

@@ -40,7 +40,7 @@ options:
     type: bool
     default: false
 notes:
-  - C(qubes-random-seed) is a secret and is never read.
+  - C(qubes-random-seed) is a secret and is never returned.
   - Without O(store) the variable C(vmconfig_store) of the target is used, then the environment variable
     E(QUBES_VMCONFIG_STORE) of the target.
 seealso:
@@ -73,7 +73,7 @@ EXAMPLES = r"""
 RETURN = r"""
 qubes:
   description: What was read, by the names that the task gave.
-  returned: success
+  returned: success, and where some qubes cannot be read the others
   type: dict
   contains:
     config:
@@ -112,6 +112,7 @@ qubes:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.qubes.vmconfig.plugins.module_utils._arguments import run, store_arguments
+from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import SomeUnread, Stopped
 from ansible_collections.qubes.vmconfig.plugins.module_utils._inspect import read, report, selected
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.opening import open_store
 
@@ -130,11 +131,16 @@ def main():
     def work(params):
         selection = selected(params["keys"])
         store = open_store(params["store"], params["store_timeout"], params["qubes"] or [])
+
+        def result(found):
+            return {"changed": False, "qubes": {qube: report(snapshot, selection, params["raw"]) for qube, snapshot in found.items()}}
+
         try:
-            found = read(store, params["qubes"], selection)
+            return result(read(store, params["qubes"], selection))
+        except SomeUnread as error:
+            raise Stopped(str(error), result(error.found)) from None
         finally:
             store.close()
-        return {"changed": False, "qubes": {qube: report(snapshot, selection, params["raw"]) for qube, snapshot in found.items()}}
 
     run(module, work)
 

@@ -15,6 +15,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lab"))
 
 import packages  # noqa: E402  # pylint: disable=wrong-import-position
+import qubesdblab  # noqa: E402  # pylint: disable=wrong-import-position
 import xenlab  # noqa: E402  # pylint: disable=wrong-import-position
 from harness import DOMIDS, SEED, STORES  # noqa: E402  # pylint: disable=wrong-import-position
 
@@ -47,6 +48,15 @@ def fresh_lab(xen):
     lab.stop()
 
 
+@pytest.fixture(name="qubes")
+def fresh_qubes():
+    """QubesDB daemons of the qubes of SEED. Whatever a test does to them, nothing may be sent that stalls or ends one."""
+    with qubesdblab.QubesdbLab() as lab:
+        lab.add_many(SEED)
+        yield lab
+        assert {qube: lab.violations(qube) for qube in lab.qubes()} == {qube: [] for qube in lab.qubes()}
+
+
 @pytest.fixture(name="place", params=STORES)
 def place_of_each_store(request, tmp_path):
-    return STORES[request.param](lambda: request.getfixturevalue("lab"), tmp_path)
+    return STORES[request.param](request.getfixturevalue, tmp_path)

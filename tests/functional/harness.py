@@ -67,8 +67,6 @@ def within(seconds):
 class FilePlace:
     """A file store, looked at with json and PyYAML."""
 
-    directories_are_keys = False
-
     def __init__(self, path, dump, load):
         self.path = path
         self.url = "file://" + path
@@ -141,6 +139,26 @@ class XenPlace:
             assert watch.events == []
 
 
+class QubesPlace:
+    """Daemons of a QubesDB lab, looked at in their memory and not through the protocol."""
+
+    def __init__(self, lab):
+        self.lab = lab
+        self.url = lab.url
+
+    def get(self, qube, key):
+        return self.lab.keys(qube).get(key)
+
+    def put(self, qube, key, value):
+        self.lab.put(qube, key, value)
+
+    @contextlib.contextmanager
+    def untouched(self):
+        before = [self.lab.writes(qube) for qube in SEED]
+        yield
+        assert [self.lab.writes(qube) for qube in SEED] == before
+
+
 class UnsafeLoader(yaml.SafeLoader):
     """PyYAML, with Ansible's tag for text that is no template."""
 
@@ -148,17 +166,21 @@ class UnsafeLoader(yaml.SafeLoader):
 UnsafeLoader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
 
 
-def json_file(lab, folder):
+def json_file(labs, folder):
     return FilePlace(str(folder / "store.json"), json.dumps, json.loads)
 
 
-def yaml_file(lab, folder):
+def yaml_file(labs, folder):
     return FilePlace(str(folder / "store.yml"), yaml.safe_dump, lambda text: yaml.load(text, UnsafeLoader))
 
 
-def xenstore(lab, folder):
-    return XenPlace(lab())
+def xenstore(labs, folder):
+    return XenPlace(labs("lab"))
 
 
-STORES = {"file.json": json_file, "file.yml": yaml_file, "xenstore": xenstore}
+def qubesdb(labs, folder):
+    return QubesPlace(labs("qubes"))
+
+
+STORES = {"file.json": json_file, "file.yml": yaml_file, "xenstore": xenstore, "qubesdb": qubesdb}
 """Every store, by the function that makes a place of it with SEED inside. A new store is one line."""

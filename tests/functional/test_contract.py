@@ -232,7 +232,9 @@ def test_an_empty_key_above_others_is_the_same_the_second_time(place, store):
 def test_it_is_still_there_when_the_store_is_opened_again(place, store):
     change(store, {"vm-config/x": b"1"})
     store.close()
-    assert read(opened(place.url), "vm-config/x") == {"vm-config/x": b"1"}
+    other = opened(place.url)
+    assert read(other, "vm-config/x") == {"vm-config/x": b"1"}
+    other.close()
     assert read(store, "vm-config/x") == {"vm-config/x": b"1"}
 
 

@@ -23,8 +23,8 @@ import time
 
 import pytest
 import wire
-from ansible_collections.qubes.vmconfig.plugins.module_utils._apply import Stopped, Task, apply
-from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import StoreError, VmconfigError
+from ansible_collections.qubes.vmconfig.plugins.module_utils._apply import Task, apply
+from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Stopped, StoreError, VmconfigError
 from harness import FilePlace, change, opened, read, within
 
 TIMEOUT = 1.0

@@ -8,12 +8,39 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, Mapping, Optional
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
+from .._errors import VmconfigError
 from .._interface import PERSISTENT, Row, Selection
 from .._plan import Change, Snapshot
 
 Replan = Callable[[Snapshot], List[Change]]
+
+
+class Update(NamedTuple):
+    """How to change one qube: what to read again, what then to do about it, and whether access counts."""
+
+    selection: Selection
+    replan: Replan
+    access: bool = False
+
+
+class Outcome(NamedTuple):
+    """What became of the updates of several qubes. One that is in neither was not begun."""
+
+    done: Dict[str, List[Change]]
+    failed: Dict[str, VmconfigError]
+
+
+class Watch:
+    """Tells when a key may have changed."""
+
+    def wait(self, seconds: float) -> bool:
+        """Whether the key may have changed, since the watch began or last said so; false when the seconds are over."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Ends the watch, and lets the store be used for something else."""
 
 
 class Store:
@@ -30,6 +57,9 @@ class Store:
     most_changes = 0
     """Changes to one qube at once at the most; 0 is any number."""
 
+    protects = False
+    """Whether somebody else keeps the protected keys, so that changing them needs ``force``."""
+
     def __init__(self, url: str, timeout: float) -> None:
         self.url = url
         self.timeout = timeout
@@ -41,6 +71,10 @@ class Store:
     def lasts(self, row: Optional[Row]) -> str:
         """How long a write of this row lasts here."""
         return PERSISTENT
+
+    def advice(self, keys: Sequence[str]) -> str:
+        """A warning for who has just changed these keys, or the empty text."""
+        return ""
 
     def qubes(self) -> List[str]:
         """The names of all qubes that are here."""
@@ -55,7 +89,7 @@ class Store:
         raise NotImplementedError
 
     def read(self, wanted: Mapping[str, Selection], access: bool = False) -> Dict[str, Snapshot]:
-        """What each of these qubes holds; ``QubeMissing`` when one is not here."""
+        """What each of these qubes holds; ``QubeMissing`` when one is not here, ``SomeUnread`` when some cannot be read."""
         raise NotImplementedError
 
     def update(self, qube: str, selection: Selection, replan: Replan, access: bool = False) -> List[Change]:
@@ -63,6 +97,21 @@ class Store:
 
         Returns the changes that were made.
         """
+        raise NotImplementedError
+
+    def update_all(self, updates: Mapping[str, Update]) -> Outcome:
+        """Updates one qube after the other, until one fails: behind all of them is one store, which would fail again."""
+        outcome = Outcome({}, {})
+        for qube, update in updates.items():
+            try:
+                outcome.done[qube] = self.update(qube, *update)
+            except VmconfigError as error:
+                outcome.failed[qube] = error
+                break
+        return outcome
+
+    def watch(self, qube: str, key: str) -> Watch:
+        """A watch on one key of a qube; what happens to the key from now on is seen. ``QubeMissing`` when it is not here."""
         raise NotImplementedError
 
     def close(self) -> None:

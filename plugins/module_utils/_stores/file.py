@@ -14,18 +14,15 @@ from __future__ import annotations
 
 import base64
 import binascii
-import errno
-import fcntl
 import os
 import stat
 import tempfile
-import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from .. import _document
 from .._errors import QubeMissing, Refused, StoreError
-from .._files import read_file
+from .._files import locked, read_file
 from .._interface import Selection
 from .._plan import Change, Snapshot
 from .._text import escape, show
@@ -128,28 +125,12 @@ class FileStore(Store):
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Only one change at a time, whoever makes it."""
-        try:
-            folder = os.open(os.path.dirname(self.path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise StoreError("%s cannot be locked: %s" % (self.url, error.strerror)) from None
-        try:
-            self._lock(folder)
-            yield
-        finally:
-            os.close(folder)
-
-    def _lock(self, folder: int) -> None:
-        end = time.monotonic() + self.timeout
-        while True:
+        with ExitStack() as turn:
             try:
-                return fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                turn.enter_context(locked(os.path.dirname(self.path), self.timeout))
             except OSError as error:
-                if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EINTR):
-                    raise StoreError("%s cannot be locked: %s" % (self.url, error.strerror)) from None
-                if time.monotonic() >= end:
-                    raise StoreError("%s is locked by another process for %g seconds (store_timeout); run again when that has ended" % (
-                        self.url, self.timeout)) from None
-                time.sleep(0.02)
+                raise StoreError("%s cannot be locked: %s" % (self.url, error.strerror)) from None
+            yield
 
     def _replace(self, qubes: Qubes) -> None:
         data = {qube: {key: _plain(value) for key, value in keys.items()} for qube, keys in qubes.items()}

@@ -12,9 +12,10 @@ imports.
 
 from __future__ import annotations
 
+import glob
 import os
 import stat
-from typing import List, Sequence, Tuple
+from typing import List, Optional, Sequence, Tuple
 from urllib.parse import unquote
 
 from .._errors import Refused, StoreError
@@ -23,15 +24,16 @@ from .base import Store
 
 AUTO = "auto"
 SELF = "self"
+QUBESDB = "/var/run/qubes"
 XENBUS = ("/dev/xen/xenbus", "/proc/xen/xenbus")
 XENSTORED = ("/run/xenstored/socket", "/var/run/xenstored/socket")
-FORMS = "auto, xenstore, xenstore:///PATH or file:///PATH"
+FORMS = "auto, qubesdb, qubesdb:///DIR, xenstore, xenstore:///PATH or file:///PATH"
 
 
 def open_store(url: str, timeout: float, qubes: Sequence[str]) -> Store:
     """The store that a URL names; ``auto`` looks for the one that serves these qubes.
 
-    Nothing is opened yet. ``Refused`` for what is no store, ``StoreError`` when ``auto`` finds none.
+    Nothing is opened yet. ``Refused`` for what is no store, ``StoreError`` when none is found.
     """
     if not 0 < timeout <= 3600:
         raise Refused("store_timeout is %s; expected seconds, more than 0 and at most 3600" % show(timeout))
@@ -41,10 +43,15 @@ def open_store(url: str, timeout: float, qubes: Sequence[str]) -> Store:
     if kind == "file":
         from .file import FileStore
         return FileStore(url, timeout, path)
+    if kind == "qubesdb":
+        return _qubesdb(url, timeout, path or QUBESDB)
     if path:
         from .xenstore import XenStore
         return XenStore(url, timeout, path, _is_device(path))
-    return _xenstore(timeout, qubes)
+    found = _xenstore(timeout, qubes)
+    if found is None:
+        raise _none(url, qubes, _xenstore_candidates(qubes))
+    return found
 
 
 def _is_device(path: str) -> bool:
@@ -57,30 +64,45 @@ def _is_device(path: str) -> bool:
 
 def _split(url: str) -> Tuple[str, str]:
     kind, separator, path = url.partition("://")
-    if kind == "xenstore" and not separator:
+    if kind in ("qubesdb", "xenstore") and not separator:
         return kind, ""
     # Any other form with a path would name a host, or a path that depends on where a process was started.
-    if kind not in ("xenstore", "file") or not path.startswith("/") or "\0" in path:
+    if kind not in ("qubesdb", "xenstore", "file") or not path.startswith("/") or "\0" in path:
         raise Refused("store %s is not one of %s" % (show(url), FORMS))
     return kind, unquote(path)
 
 
 def _auto(timeout: float, qubes: Sequence[str]) -> Store:
-    return _xenstore(timeout, qubes)
+    """QubesDB before XenStore: on Qubes both are there, and the keys are in QubesDB."""
+    sockets = QUBESDB + ("/qubesdb.sock" if list(qubes) == [SELF] else "/qubesdb*.sock")
+    if glob.glob(sockets):
+        return _qubesdb("qubesdb://" + QUBESDB, timeout, QUBESDB)
+    found = _xenstore(timeout, qubes)
+    if found is None:
+        raise _none(AUTO, qubes, [(sockets, False), *_xenstore_candidates(qubes)])
+    return found
 
 
-def _xenstore(timeout: float, qubes: Sequence[str]) -> Store:
-    """dom0's socket, or the XenBus device; inside a qube there is the device alone."""
+def _none(url: str, qubes: Sequence[str], candidates: Sequence[Tuple[str, bool]]) -> StoreError:
+    return StoreError("store %s finds no store for %s on this machine: looked for %s. Name one: %s" % (
+        url, ", ".join(map(show, qubes[:3])) or "any qube", ", ".join([path for path, _bus in candidates]), FORMS))
+
+
+def _qubesdb(url: str, timeout: float, folder: str) -> Store:
+    from .qubesdb import QubesDb
+    return QubesDb(url, timeout, folder)
+
+
+def _xenstore(timeout: float, qubes: Sequence[str]) -> Optional[Store]:
+    """dom0's socket, or the XenBus device; inside a qube there is the device alone. None where there is neither."""
     from .xenstore import XenStore
-    candidates = _candidates(qubes)
-    for path, bus in candidates:
+    for path, bus in _xenstore_candidates(qubes):
         if os.path.exists(path):
             return XenStore("xenstore://" + path, timeout, path, bus)
-    raise StoreError("store auto finds no store for %s on this machine: looked for %s. Name one: %s" % (
-        ", ".join(map(show, qubes[:3])) or "any qube", ", ".join(path for path, _bus in candidates), FORMS))
+    return None
 
 
-def _candidates(qubes: Sequence[str]) -> List[Tuple[str, bool]]:
+def _xenstore_candidates(qubes: Sequence[str]) -> List[Tuple[str, bool]]:
     named = os.environ.get("XENSTORED_PATH")
     sockets = [(path, False) for path in ((named,) if named else XENSTORED)]
     devices = [(path, True) for path in XENBUS]

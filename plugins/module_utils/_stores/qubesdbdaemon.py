@@ -1,0 +1,205 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the qubes.vmconfig collection: it may change at any time.
+
+"""What is done at one qube's QubesDB daemon: its keys read, and changed without transactions."""
+
+from __future__ import annotations
+
+import re
+from typing import Callable, Dict, Generator, Iterable, List, Optional, Sequence
+
+from .. import _interface
+from .._errors import StoreError, Unfinished, names
+from .._interface import Selection
+from .._plan import Change, Snapshot, ordered
+from .._text import show
+from .base import Replan
+from .qubesdbwire import (
+    ERROR, LONGEST_PATH, MULTIREAD, READ, RM, WRITE, Conversation, Down, Failure, Job, Reply, Request, TimedOut)
+
+_PATH = re.compile(rb"/(?!-)[A-Za-z0-9_./:@-]*")
+_MOST_REQUESTS = 8
+"""Requests for one selection at the most; where it would be more, one for the whole database costs less."""
+
+
+class Reading:
+    """How to read what is selected: the requests, and what their replies say."""
+
+    def __init__(self, selection: Selection) -> None:
+        self.requests = _requests(selection)
+        self._matches = selection.matcher()
+
+    def snapshot(self, replies: Sequence[Reply]) -> Snapshot:
+        """The keys in the replies. ``Down`` where the daemon refuses what it has to answer."""
+        values: Dict[str, bytes] = {}
+        for request, reply in zip(self.requests, replies):
+            if reply is ERROR:
+                raise Down("it refuses to tell %s" % show(request.path or b"/"))
+            if isinstance(reply, dict):
+                for path, value in reply.items():
+                    key = path[1:].decode("ascii", "replace")
+                    # A name that no key can have is that of a key that is not there.
+                    if self._matches(key) and _PATH.fullmatch(path):
+                        values[key] = value
+            elif not isinstance(reply, Failure):
+                values[request.path[1:].decode("ascii")] = reply
+        return Snapshot(values)
+
+
+def path_of(key: str) -> bytes:
+    """The path as a request carries it."""
+    return b"/" + key.encode("ascii")
+
+
+def _requests(selection: Selection) -> List[Request]:
+    prefixes = ["/" + prefix for prefix in selection.prefixes()]
+    exact = ["/" + key for key in selection.exact if not ("/" + key).startswith(tuple(prefixes))]
+    paths = [(MULTIREAD, prefix) for prefix in prefixes] + [(READ, path) for path in exact]
+    if "/" in prefixes or len(paths) > _MOST_REQUESTS:
+        return [Request(MULTIREAD, b"")]
+    requests = [Request(kind, path.encode("utf-8")) for kind, path in paths]
+    return [request for request in requests if len(request.path) <= LONGEST_PATH and _PATH.fullmatch(request.path)]
+
+
+class _Progress:
+    """What an update has written: surely, with what was there at first; and perhaps, where no reply came."""
+
+    def __init__(self) -> None:
+        self.done: Dict[str, Change] = {}
+        self.perhaps: List[Change] = []
+
+    def note(self, batch: Sequence[Change], replies: Sequence[Reply]) -> None:
+        """Takes in the replies to a batch, which may be fewer."""
+        self._add([change for change, reply in zip(batch, replies) if reply is not ERROR])
+        self.perhaps = list(batch[len(replies):])
+
+    def look(self, found: Snapshot) -> None:
+        """Takes in what is there after a connection was lost."""
+        self._add([change for change in self.perhaps if found.values.get(change.key) == change.after])
+        self.perhaps = []
+
+    def _add(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            first = self.done.get(change.key, change)
+            self.done[change.key] = change._replace(before=first.before)
+
+
+class Daemon:
+    """The daemon of one qube. Its methods are jobs for ``together``, one at a time.
+
+    ``socket`` gives the path for reading or, when it is called with true, for writing; there is one connection at a time.
+    """
+
+    def __init__(self, name: str, socket: Callable[[bool], str], timeout: float) -> None:
+        self.name = name
+        self.timeout = timeout
+        self._socket = socket
+        self._conversation: Optional[Conversation] = None
+
+    def error(self, why: object) -> StoreError:
+        """An error that names the daemon, and says what to do."""
+        return StoreError("%s: %s; see that its qubesdb-daemon runs" % (self.name, why))
+
+    def conversation(self, writing: bool = False) -> Conversation:
+        """The one connection: for reading to a socket that cannot write, where there is one."""
+        path = self._socket(writing)
+        if self._conversation is None or self._conversation.path != path:
+            self.close()
+            self._conversation = Conversation(path, self.timeout)
+        return self._conversation
+
+    def read(self, reading: Reading) -> Job:
+        """Reads; once more where the daemon went away meanwhile, for it may have been restarted."""
+        try:
+            return reading.snapshot((yield self.conversation(), reading.requests))
+        except TimedOut as error:
+            raise self.error(error) from None
+        except Down:
+            pass
+        try:
+            return reading.snapshot((yield self.conversation(), reading.requests))
+        except Down as error:
+            raise self.error(error) from None
+
+    def update(self, reading: Reading, replan: Replan) -> Job:
+        """Reads, asks what to change and does that; from the start again where the daemon went away meanwhile."""
+        progress = _Progress()
+        try:
+            return (yield from self._attempt(reading, replan, progress))
+        except TimedOut as error:
+            raise self._unfinished(error, progress) from None
+        except Down:
+            pass
+        try:
+            return (yield from self._attempt(reading, replan, progress))
+        except Down as error:
+            raise self._unfinished(error, progress) from None
+
+    def _attempt(self, reading: Reading, replan: Replan, progress: _Progress) -> Job:
+        conversation = self.conversation(writing=True)
+        found = reading.snapshot((yield conversation, reading.requests))
+        progress.look(found)
+        for batch in _batches(replan(found)):
+            try:
+                replies = yield conversation, [_request(change) for change in batch]
+            except Down as error:
+                progress.note(batch, error.replies)
+                raise
+            progress.note(batch, replies)
+            refused = [change.key for change, reply in zip(batch, replies) if reply is ERROR]
+            if refused:
+                raise self._refused(refused, (yield from self._undo(conversation, list(progress.done.values()))))
+        return ordered(progress.done.values())
+
+    def _undo(self, conversation: Conversation, done: Sequence[Change]) -> Generator:
+        """Takes back what was written, the last first, where it still is as we wrote it. Returns the changes that stand."""
+        try:
+            held = yield conversation, [Request(READ, path_of(change.key)) for change in reversed(done)]
+            ours = [change for change, value in zip(reversed(done), held) if (None if isinstance(value, Failure) else value) == change.after]
+            replies = yield conversation, [_request(change._replace(after=change.before)) for change in ours if change.before != change.after]
+        except Down:
+            return done
+        return [change for change, reply in zip(ours, replies) if reply is ERROR]
+
+    def _refused(self, keys: Sequence[str], standing: Sequence[Change]) -> StoreError:
+        message = "%s: it refuses %s" % (self.name, names(keys))
+        if not standing:
+            return StoreError("%s; none of the qube's keys was changed" % message)
+        return Unfinished("%s, and not all could be undone; %s" % (message, _stands(standing)), list(standing))
+
+    def _unfinished(self, error: Down, progress: _Progress) -> StoreError:
+        left = [_stands(progress.done.values())] if progress.done else []
+        left += ["perhaps written too: %s" % names(change.key for change in progress.perhaps)] if progress.perhaps else []
+        if not left:
+            return self.error("%s; none of the qube's keys was changed" % error)
+        return Unfinished("%s; %s" % (self.error(error), "; ".join(left)), list(progress.done.values()))
+
+    def close(self) -> None:
+        """Hangs up. It opens again when it is used again."""
+        if self._conversation is not None:
+            self._conversation.close()
+        self._conversation = None
+
+
+def _stands(changes: Iterable[Change]) -> str:
+    return "these changes stand: %s" % names(change.key for change in changes)
+
+
+def _request(change: Change) -> Request:
+    if change.after is None:
+        return Request(RM, path_of(change.key))
+    return Request(WRITE, path_of(change.key), change.after)
+
+
+def _batches(changes: Sequence[Change]) -> List[List[Change]]:
+    """What may be under way at the same time; a key that puts others into force comes when those are there."""
+    above = {change.key[:place] for change in changes for place in range(len(change.key)) if change.key[place] == "/"}
+    first: List[Change] = []
+    last: List[Change] = []
+    for change in changes:
+        found = _interface.find(change.key)
+        (last if change.key in above or (found and found.row.commits) else first).append(change)
+    return [batch for batch in (first, *([change] for change in last)) if batch]

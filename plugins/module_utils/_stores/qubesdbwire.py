@@ -1,0 +1,357 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the qubes.vmconfig collection: it may change at any time.
+
+"""Conversations with QubesDB daemons: requests in, replies out, in bounded time, with many daemons side by side.
+
+The protocol is that of qubes-core-qubesdb 4.3: a header of 72 bytes, then data. The official binding is not used: it is
+built for the system's Python alone, has no timeout, and sends half of a write again after the daemon was restarted.
+
+A daemon serves its clients one after the other and waits for each, so a slow client holds up all others, and some things
+end it. Hence whole messages, few of them ahead of their replies, every reply read before a connection is closed, and one
+connection to a daemon at a time.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import select
+import socket
+import struct
+import time
+from collections import deque
+from typing import Any, Dict, Generator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+
+READ, WRITE, MULTIREAD, RM, WATCH, UNWATCH = 0, 1, 2, 4, 5, 6
+_OK, _NOENT, _ERROR, _R_READ, _R_MULTIREAD, _R_WATCH = 7, 8, 9, 10, 11, 13
+
+LONGEST_PATH = 63
+"""Bytes of a path at the most, with its slash: the daemon cuts a longer one without a word."""
+
+LONGEST_VALUE = 3071
+"""Bytes of a value at the most."""
+
+WINDOW = 32
+"""Requests sent ahead of their replies at the most. The daemon waits for whoever lets 50 of its longest replies pile up."""
+
+WINDOW_BYTES = 65536
+"""Bytes sent ahead of their replies at the most: they fit a socket's buffer, so no message is ever sent in part."""
+
+LARGEST_REPLY = 64 * 1024 * 1024
+"""Bytes of one reply at the most; a qube that fills its database beyond this is not read."""
+
+_HEADER = struct.Struct("=B64s3xI")
+_RECEIVE = 65536
+_MOST_EVENTS = 1024
+_RETRY = 0.02
+
+
+class Down(Exception):
+    """A conversation has ended: the text is why. ``replies`` are those that came before."""
+
+    replies: Sequence["Reply"] = ()
+
+
+class TimedOut(Down):
+    """The daemon was silent for too long. What was asked may still be carried out, so it is not asked again."""
+
+
+class Failure(str):
+    """The daemon's word for why it refused a request."""
+
+
+NOENT, ERROR = Failure("NOENT"), Failure("ERROR")
+
+
+class Request(NamedTuple):
+    """One message to the daemon; the path has its slash."""
+
+    kind: int
+    path: bytes
+    data: bytes = b""
+
+
+Reply = Union[bytes, Dict[bytes, bytes], Failure]
+"""To READ the value, to MULTIREAD path to value, to what changes something nothing; or a failure."""
+
+Asking = Tuple["Conversation", Sequence[Request]]
+Job = Generator[Asking, List[Reply], Any]
+"""Yields what it asks of which daemon, is sent the replies (or has ``Down`` raised in it), and returns its result."""
+
+
+class Conversation:
+    """One connection to the daemon behind a socket, opened when it is needed, and the requests that are under way on it.
+
+    It belongs to the process that opened it: after a fork the child opens its own. ``due`` is when the daemon has been
+    silent for too long. ``events`` are the paths of watches that fired, the oldest first.
+    """
+
+    def __init__(self, path: str, timeout: float) -> None:
+        self.path = path
+        self.timeout = timeout
+        self.due = 0.0
+        self.events: deque = deque(maxlen=_MOST_EVENTS)
+        self._socket: Optional[socket.socket] = None
+        self._owner = 0
+        self._connected = False
+        self._proven = False
+        self._requests: Sequence[Request] = ()
+        self._replies: List[Reply] = []
+        self._packed = 0
+        self._ahead: deque = deque()
+        self._unsent = b""
+        self._buffer = bytearray()
+        self._several: Dict[bytes, bytes] = {}
+        self._several_bytes = 0
+
+    # exchanges
+
+    def begin(self, requests: Sequence[Request]) -> None:
+        """Takes on requests; all earlier ones are answered."""
+        if self._owner != os.getpid():
+            self.close()
+        self._requests, self._replies, self._packed = requests, [], 0
+        self.due = time.monotonic() + self.timeout
+
+    def advance(self) -> Optional[List[Reply]]:
+        """Does what can be done without waiting; the replies once all are there. ``Down`` when the conversation has ended."""
+        try:
+            if self._connected or self._connect():
+                self._exchange()
+            if len(self._replies) == len(self._requests):
+                self._proven = True
+                return self._replies
+            if time.monotonic() >= self.due:
+                what = "answer" if self._connected else "accept a connection"
+                raise TimedOut("it does not %s within %g seconds (store_timeout)" % (what, self.timeout))
+        except OSError as error:
+            self._reopen("the connection ended: %s" % (error.strerror or error))
+        except Down as error:
+            error.replies = self._replies
+            self.close()
+            raise
+        return None
+
+    def _connect(self) -> bool:
+        """Whether there is a connection; not yet where the daemon's queue of them is full."""
+        if self._socket is None:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+            self._owner = os.getpid()
+        try:
+            self._socket.connect(self.path)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            known = {errno.ECONNREFUSED: "its daemon has ended and left the socket behind", errno.ENOENT: "its daemon has ended"}
+            raise Down(known.get(error.errno, "it cannot be opened: %s" % (error.strerror or error))) from None
+        self._connected = True
+        return True
+
+    def _exchange(self) -> None:
+        self._send()
+        try:
+            data = self._socket.recv(_RECEIVE)
+        except BlockingIOError:
+            return
+        self._take(data)
+        if data:
+            self._send()
+        elif self._ahead:
+            self._reopen("it closed the connection")
+
+    def _reopen(self, why: str) -> None:
+        """Begins again on another connection, where this one was left from earlier and nothing was answered on it since."""
+        if not self._proven or self._replies:
+            error = Down(why)
+            error.replies = self._replies
+            self.close()
+            raise error from None
+        self.close()
+        self._packed = 0
+
+    def _send(self) -> None:
+        ready = [self._unsent]
+        size = sum(self._ahead)
+        while self._packed < len(self._requests) and len(self._ahead) < WINDOW and size + _HEADER.size + LONGEST_VALUE <= WINDOW_BYTES:
+            kind, path, data = self._requests[self._packed]
+            ready.append(_HEADER.pack(kind, path, len(data)) + data)
+            self._ahead.append(len(ready[-1]))
+            self._packed += 1
+            size += len(ready[-1])
+        self._unsent = b"".join(ready)
+        if self._unsent:
+            try:
+                self._unsent = self._unsent[self._socket.send(self._unsent, socket.MSG_NOSIGNAL):]
+            except BlockingIOError:
+                pass
+
+    # replies
+
+    def _take(self, data: bytes) -> None:
+        buffer = self._buffer
+        buffer += data
+        start, end = 0, len(buffer)
+        while end - start >= _HEADER.size:
+            kind, path, size = _HEADER.unpack_from(buffer, start)
+            nul = path.find(b"\0")
+            if size > LONGEST_VALUE or nul < 0:
+                raise Down("it answered out of step")
+            if end - start - _HEADER.size < size:
+                break
+            start += _HEADER.size + size
+            # What stands behind the NUL is left over from other messages.
+            self._take_one(kind, path[:nul], bytes(buffer[start - size:start]))
+        del buffer[:start]
+
+    def _take_one(self, kind: int, path: bytes, data: bytes) -> None:
+        if kind == _R_WATCH and not data:
+            self.events.append(path)
+            return
+        if not self._ahead:
+            raise Down("it answered what was not asked")
+        request = self._requests[len(self._replies)]
+        if kind == _R_MULTIREAD and request.kind == MULTIREAD and path:
+            self._take_one_of_several(request, path, data)
+            return
+        self._replies.append(self._reply(request, kind, path, data))
+        self._ahead.popleft()
+        self.due = time.monotonic() + self.timeout
+
+    def _take_one_of_several(self, request: Request, path: bytes, data: bytes) -> None:
+        self._several_bytes += _HEADER.size + len(data)
+        if not path.startswith(request.path):
+            raise Down("it answered out of step")
+        if self._several_bytes > LARGEST_REPLY:
+            raise Down("its keys are more than %d bytes, which is more than is read" % LARGEST_REPLY)
+        self._several[path] = data
+
+    def _reply(self, request: Request, kind: int, path: bytes, data: bytes) -> Reply:
+        if kind == _R_READ and request.kind == READ and path == request.path:
+            return data
+        if kind == _R_MULTIREAD and request.kind == MULTIREAD and not data:
+            several, self._several, self._several_bytes = self._several, {}, 0
+            return several
+        if kind == _OK and request.kind in (WRITE, RM, WATCH, UNWATCH) and not data:
+            return b""
+        if kind == _NOENT and request.kind in (READ, RM, UNWATCH) and not data:
+            return NOENT
+        if kind == _ERROR and not data:
+            return ERROR
+        raise Down("it answered out of step")
+
+    # waiting
+
+    def fileno(self) -> int:
+        """The socket to wait for, or -1 where there is no connection yet and it is to be tried again."""
+        return self._socket.fileno() if self._connected else -1
+
+    @property
+    def mask(self) -> int:
+        """What to wait for."""
+        return select.POLLIN | (select.POLLOUT if self._unsent else 0)
+
+    def wait_for_event(self, seconds: float) -> bool:
+        """Whether a watch fired within so many seconds, on a connection with nothing under way. ``Down`` when it ended."""
+        end = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self.fileno(), select.POLLIN)
+        while not self.events:
+            left = end - time.monotonic()
+            if left <= 0 or not poll.poll(left * 1000):
+                return False
+            try:
+                data = self._socket.recv(_RECEIVE)
+                self._take(data)
+            except OSError as error:
+                data, why = b"", "the connection ended: %s" % (error.strerror or error)
+            else:
+                why = "it closed the connection"
+            if not data:
+                self.close()
+                raise Down(why)
+        return True
+
+    def close(self) -> None:
+        """Hangs up. Between exchanges nothing is under way that the daemon would still answer."""
+        if self._socket is not None:
+            self._socket.close()
+        self._socket = None
+        self._connected = self._proven = False
+        self._unsent = b""
+        self._buffer.clear()
+        self._ahead.clear()
+        self._several, self._several_bytes = {}, 0
+        self.events.clear()
+
+
+def together(jobs: Mapping[str, Job]) -> Tuple[Dict[str, Any], Dict[str, Exception]]:
+    """Runs jobs side by side, each on a conversation of its own; what they return, and what the others raised."""
+    running = _Running(jobs)
+    try:
+        while running.waiting:
+            running.wait()
+    finally:
+        for conversation in running.waiting.values():
+            conversation.close()
+    return running.results, running.errors
+
+
+class _Running:
+    """Jobs, and the conversations that they wait for."""
+
+    def __init__(self, jobs: Mapping[str, Job]) -> None:
+        self.jobs = jobs
+        self.waiting: Dict[str, Conversation] = {}
+        self.results: Dict[str, Any] = {}
+        self.errors: Dict[str, Exception] = {}
+        for name in jobs:
+            self._go_on(name, None)
+
+    def _go_on(self, name: str, news: Union[None, List[Reply], Down]) -> None:
+        """Tells a job what it waited for, and as long as it gets its answers at once the next ones too."""
+        job = self.jobs[name]
+        try:
+            while True:
+                conversation, requests = job.throw(news) if isinstance(news, Down) else job.send(news)
+                conversation.begin(requests)
+                news = self._news(conversation)
+                if news is None:
+                    self.waiting[name] = conversation
+                    return
+        except StopIteration as end:
+            self.results[name] = end.value
+        except Exception as error:  # pylint: disable=broad-except
+            # For the caller to judge, when the others have ended too: a connection with an answer under way must not be closed.
+            self.errors[name] = error
+
+    @staticmethod
+    def _news(conversation: Conversation) -> Union[None, List[Reply], Down]:
+        try:
+            return conversation.advance()
+        except Down as error:
+            return error
+
+    def wait(self) -> None:
+        """Waits until something can go on, and lets all of that go on."""
+        poll, names, unconnected = select.poll(), {}, []
+        for name, conversation in self.waiting.items():
+            descriptor = conversation.fileno()
+            if descriptor < 0:
+                unconnected.append(name)
+            else:
+                names[descriptor] = name
+                poll.register(descriptor, conversation.mask)
+        due = min(conversation.due for conversation in self.waiting.values())
+        until = due if not unconnected else min(due, time.monotonic() + _RETRY)
+        ready = [names[descriptor] for descriptor, _event in poll.poll(max(0.0, until - time.monotonic()) * 1000)]
+        now = time.monotonic()
+        late = [name for name, conversation in self.waiting.items() if conversation.due <= now]
+        for name in dict.fromkeys(ready + unconnected + late):
+            news = self._news(self.waiting[name])
+            if news is not None:
+                del self.waiting[name]
+                self._go_on(name, news)
