@@ -126,7 +126,7 @@ def _declare_keys(qube: str, keys: Mapping, unknown: str, limit: Limit, problems
             if key in declared:
                 raise Refused("it is given twice, as %s and as %s" % (show(spelled[key]), show(name)))
             spelled[key] = name
-            declared[key] = _encode(key, value, unknown)
+            declared[key] = encode(key, value, unknown)
             against = limit(key, declared[key])
             if against:
                 raise Refused(against)
@@ -135,7 +135,8 @@ def _declare_keys(qube: str, keys: Mapping, unknown: str, limit: Limit, problems
     return declared
 
 
-def _encode(key: str, value, unknown: str) -> Optional[bytes]:
+def encode(key: str, value, unknown: str) -> Optional[bytes]:
+    """The bytes of a key for a value from a playbook, None for none; ``Refused`` says what is wrong with them."""
     found = _interface.find(key) if unknown == "allow" else _interface.known(key)
     if value is None:
         return None

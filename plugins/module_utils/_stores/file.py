@@ -17,6 +17,7 @@ import binascii
 import os
 import stat
 import tempfile
+import time
 from contextlib import ExitStack, contextmanager
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
 
@@ -26,7 +27,10 @@ from .._files import locked, read_file
 from .._interface import Selection
 from .._plan import Change, Snapshot
 from .._text import escape, show
-from .base import Replan, Store
+from .base import Replan, Store, Watch
+
+_LOOK_AGAIN = 0.1
+"""Seconds between looks at a file that is waited for."""
 
 Qubes = Dict[str, Dict[str, bytes]]
 
@@ -77,10 +81,12 @@ class FileStore(Store):
                 self._replace({**known, qube: keys})
         return changes
 
+    def watch(self, qube: str, key: str) -> Watch:
+        return _FileWatch(self.path)
+
     def _load(self) -> Qubes:
         try:
-            status = os.stat(self.path)
-            mark = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+            mark = _mark(self.path)
             if self._loaded and self._loaded[0] == mark:
                 return self._loaded[1]
             text = read_file(self.path, LARGEST).decode("utf-8")
@@ -139,6 +145,42 @@ class FileStore(Store):
             _replace_file(self.path, write(data).encode("utf-8"))
         except OSError as error:
             raise StoreError("%s cannot be written: %s; it stands as it was" % (self.url, error.strerror)) from None
+
+
+class _FileWatch(Watch):
+    """Looks again and again whether the file is another one or has changed: a file tells nobody."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._seen = self._now()
+
+    def _now(self) -> Optional[Tuple[int, ...]]:
+        try:
+            return _mark(self._path)
+        except OSError:
+            # Reading it says what is wrong.
+            return None
+
+    def wait(self, seconds: float) -> bool:
+        end = time.monotonic() + seconds
+        while True:
+            now = self._now()
+            if now != self._seen:
+                self._seen = now
+                return True
+            left = end - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(left, _LOOK_AGAIN))
+
+    def end(self) -> None:
+        pass
+
+
+def _mark(path: str) -> Tuple[int, ...]:
+    """What differs when a file is another one or has changed."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _plain(value: bytes) -> Any:

@@ -24,9 +24,10 @@ from .._files import locked
 from .._interface import Row, Selection
 from .._plan import Change, Snapshot
 from .._text import show
-from .base import Outcome, Replan, Store, Update
-from .qubesdbdaemon import Daemon, Reading
-from .qubesdbwire import LONGEST_PATH, LONGEST_VALUE, Job, together
+from .base import Outcome, Replan, Store, Update, Watch
+from .conversing import ConnectionWatch
+from .qubesdbdaemon import Daemon, Reading, path_of
+from .qubesdbwire import ERROR, LONGEST_PATH, LONGEST_VALUE, UNWATCH, WATCH, Job, Reply, Request, together
 
 SELF = "self"
 _SOCKET = re.compile(r"qubesdb\.([A-Za-z][A-Za-z0-9_.-]*)\.sock")
@@ -125,6 +126,12 @@ class QubesDb(Store):
             self._daemons[qube] = Daemon(name, lambda writing: self._socket(qube, writing), self.timeout)
         return self._daemons[qube]
 
+    # watching
+
+    def watch(self, qube: str, key: str) -> Watch:
+        self._need([qube])
+        return _QubesWatch(self._daemon(qube), key)
+
     @staticmethod
     def _together(jobs: Mapping[str, Job]) -> Tuple[Dict[str, Any], Dict[str, VmconfigError]]:
         """What the jobs return and how they failed, in their order. An error that is none of ours is raised."""
@@ -137,3 +144,33 @@ class QubesDb(Store):
     def close(self) -> None:
         for daemon in self._daemons.values():
             daemon.close()
+
+
+class _QubesWatch(ConnectionWatch):
+    """On the connection that the qube's keys are read on."""
+
+    def __init__(self, daemon: Daemon, key: str) -> None:
+        self._daemon = daemon
+        self._path = path_of(key)
+        super().__init__()
+
+    def _begin(self) -> int:
+        if self._ask(WATCH) is ERROR:
+            raise self._daemon.error("it refuses a watch on %s" % show(self._path))
+        return self._current()
+
+    def _ask(self, kind: int) -> Reply:
+        results, errors = together({"watch": self._daemon.ask(Request(kind, self._path))})
+        for error in errors.values():
+            raise error
+        return results["watch"]
+
+    def _current(self) -> int:
+        return self._daemon.conversation().opened
+
+    def _event(self, seconds: float) -> bool:
+        return self._daemon.conversation().wait_for_event(seconds)
+
+    def end(self) -> None:
+        # An event on its way would meet a closed connection, so this comes first.
+        self._ask(UNWATCH)

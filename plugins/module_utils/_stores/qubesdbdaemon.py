@@ -17,8 +17,8 @@ from .._interface import Selection
 from .._plan import Change, Snapshot, ordered
 from .._text import show
 from .base import Replan
-from .qubesdbwire import (
-    ERROR, LONGEST_PATH, MULTIREAD, READ, RM, WRITE, Conversation, Down, Failure, Job, Reply, Request, TimedOut)
+from .conversing import Down, Failure, TimedOut
+from .qubesdbwire import ERROR, LONGEST_PATH, MULTIREAD, READ, RM, WRITE, Conversation, Job, Reply, Request
 
 _PATH = re.compile(rb"/(?!-)[A-Za-z0-9_./:@-]*")
 _MOST_REQUESTS = 8
@@ -176,6 +176,13 @@ class Daemon:
         if not left:
             return self.error("%s; none of the qube's keys was changed" % error)
         return Unfinished("%s; %s" % (self.error(error), "; ".join(left)), list(progress.done.values()))
+
+    def ask(self, request: Request) -> Job:
+        """Asks one thing, and returns the reply."""
+        try:
+            return (yield self.conversation(), [request])[0]
+        except Down as error:
+            raise self.error(error) from None
 
     def close(self) -> None:
         """Hangs up. It opens again when it is used again."""

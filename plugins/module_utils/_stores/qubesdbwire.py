@@ -26,6 +26,8 @@ import time
 from collections import deque
 from typing import Any, Dict, Generator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
+from .conversing import Down, Failure, TimedOut, number_of_connection
+
 READ, WRITE, MULTIREAD, RM, WATCH, UNWATCH = 0, 1, 2, 4, 5, 6
 _OK, _NOENT, _ERROR, _R_READ, _R_MULTIREAD, _R_WATCH = 7, 8, 9, 10, 11, 13
 
@@ -48,20 +50,6 @@ _HEADER = struct.Struct("=B64s3xI")
 _RECEIVE = 65536
 _MOST_EVENTS = 1024
 _RETRY = 0.02
-
-
-class Down(Exception):
-    """A conversation has ended: the text is why. ``replies`` are those that came before."""
-
-    replies: Sequence["Reply"] = ()
-
-
-class TimedOut(Down):
-    """The daemon was silent for too long. What was asked may still be carried out, so it is not asked again."""
-
-
-class Failure(str):
-    """The daemon's word for why it refused a request."""
 
 
 NOENT, ERROR = Failure("NOENT"), Failure("ERROR")
@@ -87,13 +75,15 @@ class Conversation:
     """One connection to the daemon behind a socket, opened when it is needed, and the requests that are under way on it.
 
     It belongs to the process that opened it: after a fork the child opens its own. ``due`` is when the daemon has been
-    silent for too long. ``events`` are the paths of watches that fired, the oldest first.
+    silent for too long. ``events`` are the paths of watches that fired, the oldest first; ``opened`` is the number of
+    the connection, for watches end with theirs.
     """
 
     def __init__(self, path: str, timeout: float) -> None:
         self.path = path
         self.timeout = timeout
         self.due = 0.0
+        self.opened = 0
         self.events: deque = deque(maxlen=_MOST_EVENTS)
         self._socket: Optional[socket.socket] = None
         self._owner = 0
@@ -149,6 +139,7 @@ class Conversation:
             known = {errno.ECONNREFUSED: "its daemon has ended and left the socket behind", errno.ENOENT: "its daemon has ended"}
             raise Down(known.get(error.errno, "it cannot be opened: %s" % (error.strerror or error))) from None
         self._connected = True
+        self.opened = number_of_connection()
         return True
 
     def _exchange(self) -> None:
@@ -273,6 +264,7 @@ class Conversation:
             if not data:
                 self.close()
                 raise Down(why)
+        self.events.clear()
         return True
 
     def close(self) -> None:

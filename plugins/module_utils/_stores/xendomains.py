@@ -14,8 +14,9 @@ from typing import Dict, List, Sequence
 
 from .._errors import QubeMissing, names
 from .._text import escape, show
+from .conversing import Failure
 from .xentree import DOMAINS, Tree, node
-from .xenwire import Failure, Op, Reply
+from .xenwire import Op, Reply
 
 SELF = "self"
 _NAME = r"[A-Za-z0-9_.:@+-]{1,64}"

@@ -25,10 +25,11 @@ from .._interface import Row, Selection
 from .._plan import Change, Snapshot
 from .._text import escape, show
 from . import xenwire
-from .base import Replan, Store
+from .base import Replan, Store, Watch
+from .conversing import Down, Failure
 from .xendomains import Domains, domid_of
 from .xentree import DOMAINS, Tree, node
-from .xenwire import PAYLOAD, Down, Failure, Op, Request
+from .xenwire import PAYLOAD, Op, Request
 
 _KEY = r"[A-Za-z0-9_@-]+(?:/[A-Za-z0-9_@-]+)*"
 _TRIES = 50
@@ -142,6 +143,11 @@ class XenStore(Store):
             lists = self._tree.permissions([base + key for key in keys], transaction)
             snapshots[qube] = snapshots[qube]._replace(access={key: entries.of(domid) for key, entries in zip(keys, lists)})
         return snapshots
+
+    # watching
+
+    def watch(self, qube: str, key: str) -> Watch:
+        return self._tree.watch(self._domains.base(qube) + key)
 
     # writing
 

@@ -14,7 +14,9 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple, Union
 from .._errors import StoreError
 from .._text import escape, show
 from . import xenwire
-from .xenwire import Conversation, Down, Failure, Op, Reply, Request
+from .base import Watch
+from .conversing import ConnectionWatch, Down, Failure
+from .xenwire import Conversation, Op, Reply, Request
 
 DOMAINS = "/local/domain"
 _ACCESS = {"n": "none", "r": "read", "w": "write-only", "b": "write"}
@@ -119,6 +121,35 @@ class Tree:
                 raise self.error("it answered %s for the permissions of %s" % (escape(reply), show(path)))
         return [Permissions(tuple(reply.decode("ascii").rstrip("\0").split("\0"))) for reply in replies]
 
+    def watch(self, path: str) -> Watch:
+        """A watch on one node and what is below it."""
+        return _TreeWatch(self, self._wire, path)
+
     def close(self) -> None:
         """Ends the conversation, and with it a transaction that is open."""
         self._wire.close()
+
+
+class _TreeWatch(ConnectionWatch):
+    """One node's. Its first event comes at once, as XenStore has it."""
+
+    def __init__(self, tree: Tree, wire: Conversation, path: str) -> None:
+        self._tree = tree
+        self._wire = wire
+        self._payload = node(path) + b"vmconfig\0"
+        super().__init__()
+
+    def _begin(self) -> int:
+        reply = self._tree.ask([(Op.WATCH, self._payload)])[0]
+        if isinstance(reply, Failure):
+            raise self._tree.error("it refuses a watch: %s" % escape(reply))
+        return self._current()
+
+    def _current(self) -> int:
+        return self._wire.opened
+
+    def _event(self, seconds: float) -> bool:
+        return self._wire.wait_for_event(seconds)
+
+    def end(self) -> None:
+        self._tree.ask([(Op.UNWATCH, self._payload)])

@@ -16,7 +16,10 @@ import os
 import select
 import socket
 import struct
+import time
 from typing import Any, List, Optional, Sequence, Tuple, Union
+
+from .conversing import Down, Failure, TimedOut, number_of_connection
 
 try:
     from pyxs._internal import Op, Packet
@@ -38,18 +41,6 @@ WINDOW = 64
 
 _HEADER_SIZE = 16
 _LONGEST_REPLY = 16 * 1024 * 1024
-
-
-class Down(Exception):
-    """The conversation has ended: the text is why. A request on its way may or may not have been carried out."""
-
-
-class TimedOut(Down):
-    """It was silent for too long."""
-
-
-class Failure(str):
-    """The daemon's word for why it refused a request: ``ENOENT``, ``EACCES``, ..."""
 
 
 Request = Tuple[int, bytes]
@@ -142,13 +133,16 @@ class _BusConnection(XenBusConnection):
 class Conversation:
     """Pipelined requests over one connection, opened when first used and opened again after it ended.
 
-    A conversation belongs to the process that opened it: after a fork the child opens its own.
+    A conversation belongs to the process that opened it: after a fork the child opens its own. ``fired`` tells that a watch
+    did; ``opened`` is the number of the connection, for watches end with theirs.
     """
 
     def __init__(self, path: Optional[str], bus: bool, timeout: float) -> None:
         self.timeout = timeout
         self._connection: Any = (_BusConnection if bus else _SocketConnection)(path)
         self._connection.timeout = timeout
+        self.fired = False
+        self.opened = 0
         self._owner = 0
         self._number = 0
         self._buffer = bytearray()
@@ -172,10 +166,31 @@ class Conversation:
             self._exchange(requests, transaction, replies)
         return replies
 
+    def wait_for_event(self, seconds: float) -> bool:
+        """Whether a watch fired within so many seconds. ``Down`` when the conversation ended."""
+        end = time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self._connection.transport.fileno(), select.POLLIN)
+        while not self.fired:
+            left = end - time.monotonic()
+            if left <= 0 or not poll.poll(left * 1000):
+                return False
+            try:
+                self._receive((), 0, [], 0)
+            except OSError as error:
+                self.close()
+                raise Down("the connection ended: %s" % (error.strerror or error)) from None
+            except Down:
+                self.close()
+                raise
+        self.fired = False
+        return True
+
     def close(self) -> None:
         """Ends the conversation; a transaction that is open in it ends with it, undone."""
         self._connection.close()
         self._buffer.clear()
+        self.fired = False
 
     def _open(self) -> bool:
         """Whether the conversation had to be opened."""
@@ -189,6 +204,7 @@ class Conversation:
         except OSError as error:
             raise Down("it cannot be opened: %s" % (error.strerror or error)) from None
         self._owner = os.getpid()
+        self.opened = number_of_connection()
         return True
 
     def _exchange(self, requests: Sequence[Request], transaction: int, replies: List[Reply]) -> None:
@@ -222,12 +238,16 @@ class Conversation:
         while end - start >= _HEADER_SIZE:
             operation, number, _transaction, size = Packet._struct.unpack_from(buffer, start)
             place = len(replies)
-            if place == len(requests) or number != (first + place) & 0xFFFFFFFF or size > _LONGEST_REPLY:
+            whole = end - start - _HEADER_SIZE >= size
+            if operation == Op.WATCH_EVENT and size <= PAYLOAD:
+                self.fired = self.fired or whole
+            elif place == len(requests) or number != (first + place) & 0xFFFFFFFF or size > _LONGEST_REPLY:
                 raise Down("it answered out of step")
-            if end - start - _HEADER_SIZE < size:
+            elif whole:
+                payload = bytes(buffer[start + _HEADER_SIZE:start + _HEADER_SIZE + size])
+                replies.append(_reply(operation, requests[place][0], payload))
+            if not whole:
                 break
-            payload = bytes(buffer[start + _HEADER_SIZE:start + _HEADER_SIZE + size])
-            replies.append(_reply(operation, requests[place][0], payload))
             start += _HEADER_SIZE + size
         del buffer[:start]
 
