@@ -8,22 +8,25 @@ In Python: `with QubesdbLab() as lab: ...`. In a shell: `qubesdblab.py run [--ke
 
 from __future__ import annotations
 
-import base64
+import argparse
 import json
 import os
 import select
 import shutil
+import signal
 import socket as sockets
 import subprocess
 import sys
 import tempfile
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-CONTROL = "lab.control"
-LOG = "lab.log"
+sys.path.insert(0, HERE)
+
+from qubesdbpeer import CONTROL, LOG, OWN, decoded, encoded  # noqa: E402
+from qubesdbprotocol import CHANGES, KINDS, Entry  # noqa: E402
+
 SOCKET_PATH_MAX = 107
-OWN = "self"
 WAIT = 15.0  # seconds, for everything the lab waits for
 
 Text = Union[str, bytes]
@@ -32,16 +35,6 @@ Keys = Mapping[str, Text]
 
 class LabError(RuntimeError):
     """The lab did not do what was asked."""
-
-
-class Request(NamedTuple):
-    """What a client sent: `kind` by its name, `path` with its slash, `connection` a number that counts the qube's, `socket` "rw" or "ro"."""
-
-    kind: str
-    path: str
-    data: bytes
-    connection: int
-    socket: str
 
 
 class QubesdbLab:
@@ -73,6 +66,10 @@ class QubesdbLab:
     @property
     def url(self) -> str:
         return "qubesdb://" + self.folder
+
+    def environment(self) -> Dict[str, str]:
+        """What a command needs to find this lab."""
+        return {"QUBESDBLAB_URL": self.url, "QUBESDBLAB_FOLDER": self.folder, "QUBESDBLAB_CONTROL": self.control}
 
     def start(self) -> None:
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
@@ -115,7 +112,7 @@ class QubesdbLab:
         self.add_many({OWN: keys or {}}, twin)
 
     def add_many(self, qubes: Mapping[str, Keys], twin: bool = True) -> None:
-        self._call("add", qubes={qube: _packed(keys) for qube, keys in qubes.items()}, twin=twin)
+        self._call("add", qubes={qube: _as_bytes(keys) for qube, keys in qubes.items()}, twin=twin)
 
     def qubes(self) -> List[str]:
         return self._call("qubes")
@@ -130,7 +127,7 @@ class QubesdbLab:
 
     def restart(self, qube: str, keys: Optional[Keys] = None) -> None:
         """A new daemon at the same sockets."""
-        self._call("restart", qube=qube, keys=_packed(keys or {}))
+        self._call("restart", qube=qube, keys=_as_bytes(keys or {}))
 
     def freeze(self, qube: str) -> None:
         """Stops it in its tracks: clients connect, and hear nothing until thaw()."""
@@ -142,11 +139,11 @@ class QubesdbLab:
     # -- what they hold, from the peer's memory --
 
     def keys(self, qube: str) -> Dict[str, bytes]:
-        return {key: base64.b64decode(value) for key, value in self._call("keys", qube=qube).items()}
+        return self._call("keys", qube=qube)
 
     def put(self, qube: str, key: str, value: Text) -> None:
         """As the other side of the vchan does it: nothing is asked, watches fire."""
-        self._call("put", qube=qube, key=key, value=_packed({key: value})[key])
+        self._call("put", qube=qube, key=key, value=_bytes(value))
 
     def remove(self, qube: str, key: str) -> None:
         """As put(); a key with a trailing slash is a prefix."""
@@ -154,12 +151,12 @@ class QubesdbLab:
 
     # -- what clients did --
 
-    def requests(self, qube: str) -> List[Request]:
+    def requests(self, qube: str) -> List[Entry]:
         """In the order in which they came, answered or not."""
-        return [Request(kind, path, base64.b64decode(data), *rest) for kind, path, data, *rest in self._call("requests", qube=qube)]
+        return [Entry(*fields) for fields in self._call("requests", qube=qube)]
 
-    def writes(self, qube: str) -> List[Request]:
-        return [request for request in self.requests(qube) if request.kind in ("WRITE", "RM")]
+    def writes(self, qube: str) -> List[Entry]:
+        return [request for request in self.requests(qube) if request.kind in {KINDS[kind] for kind in CHANGES}]
 
     def violations(self, qube: str) -> List[str]:
         """What would have stalled or ended a real daemon, or was refused for its form; the README lists them."""
@@ -173,6 +170,21 @@ class QubesdbLab:
         """The peer's own CPU time, to be set aside from what is measured."""
         return self._call("seconds")
 
+    # -- what they do wrong --
+
+    def rule(
+        self, qube: str, action: str, kind: Optional[str] = None, path: Optional[str] = None, skip: int = 0, times: Optional[int] = None,
+        **arguments: object,
+    ) -> None:
+        """Misbehave, with the requests that match: an action of qubesdbrules.py and its arguments. The first of several rules is taken."""
+        if isinstance(arguments.get("keys"), dict):
+            arguments["keys"] = _as_bytes(arguments["keys"])
+        self._call("rule", qube=qube, action=action, kind=kind, path=path, skip=skip, times=times, arguments=arguments)
+
+    def unrule(self, qube: str) -> None:
+        """Behave again. What a connection is in the middle of goes on."""
+        self._call("unrule", qube=qube)
+
     # -- the control socket --
 
     def _call(self, name: str, **arguments: object) -> Any:
@@ -180,9 +192,9 @@ class QubesdbLab:
             with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as line:
                 line.settimeout(WAIT)
                 line.connect(self.control)
-                line.sendall(json.dumps(dict(arguments, call=name)).encode() + b"\n")
+                line.sendall(encoded(dict(arguments, call=name)))
                 with line.makefile("rb") as stream:
-                    answer = json.loads(stream.readline() or b"{}")
+                    answer = decoded(stream.readline() or b"{}")
         except OSError as error:
             raise self._error("%s: %s" % (name, error)) from None
         if "result" not in answer:
@@ -202,5 +214,132 @@ def _short_folder() -> str:
     return tempfile.mkdtemp(prefix="qubesdblab.", dir="/tmp" if os.access("/tmp", os.W_OK) else None)
 
 
-def _packed(keys: Keys) -> Dict[str, str]:
-    return {key: base64.b64encode(value if isinstance(value, bytes) else value.encode()).decode("ascii") for key, value in keys.items()}
+def _bytes(text: Text) -> bytes:
+    return text if isinstance(text, bytes) else text.encode()
+
+
+def _as_bytes(keys: Keys) -> Dict[str, bytes]:
+    return {key: _bytes(value) for key, value in keys.items()}
+
+
+# -- the command --
+
+
+def main(argv: Optional[Sequence[str]] = None) -> int:
+    options = _parser().parse_args(argv)
+    try:
+        return options.function(options) or 0
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except (LabError, OSError, ValueError) as error:
+        sys.exit("qubesdblab: %s" % error)
+
+
+def _run(options: argparse.Namespace) -> int:
+    command = options.command[1:] if options.command[:1] == ["--"] else options.command
+    if not command:
+        raise ValueError("no command to run")
+    # Otherwise a signal would end this process without its stop().
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(128 + signal.SIGTERM))
+    with QubesdbLab() as lab:
+        lab.add_many(json.load(options.keys) if options.keys else {})
+        status = subprocess.call(command, env=dict(os.environ, **lab.environment()))
+    return 128 - status if status < 0 else status
+
+
+def _ls(options: argparse.Namespace) -> None:
+    _show(options, lambda lab, qube: {key: _shown(value) for key, value in lab.keys(qube).items()})
+
+
+def _requests(options: argparse.Namespace) -> None:
+    _show(options, lambda lab, qube: [dict(entry._asdict(), data=_shown(entry.data)) for entry in lab.requests(qube)])
+
+
+def _violations(options: argparse.Namespace) -> None:
+    _show(options, QubesdbLab.violations)
+
+
+def _show(options: argparse.Namespace, told: Callable[[QubesdbLab, str], object]) -> None:
+    lab = QubesdbLab.attach(options.control)
+    print(json.dumps({qube: told(lab, qube) for qube in ([options.qube] if options.qube else lab.qubes())}))
+
+
+def _shown(value: bytes) -> str:
+    return value.decode("utf-8", "backslashreplace")
+
+
+def _put(options: argparse.Namespace) -> None:
+    QubesdbLab.attach(options.control).put(options.qube, options.key, os.fsencode(options.text))
+
+
+def _rm(options: argparse.Namespace) -> None:
+    QubesdbLab.attach(options.control).remove(options.qube, options.key)
+
+
+def _add(options: argparse.Namespace) -> None:
+    QubesdbLab.attach(options.control).add(options.qube, _given(options), twin=not options.no_twin)
+
+
+def _restart(options: argparse.Namespace) -> None:
+    QubesdbLab.attach(options.control).restart(options.qube, _given(options))
+
+
+def _given(options: argparse.Namespace) -> Dict[str, bytes]:
+    pairs = [pair.partition("=") for pair in options.keys]
+    return {key: os.fsencode(value) for key, _equals, value in pairs}
+
+
+def _rule(options: argparse.Namespace) -> None:
+    QubesdbLab.attach(options.control).rule(options.qube, options.action, **json.loads(options.arguments))
+
+
+def _simple(options: argparse.Namespace) -> None:
+    getattr(QubesdbLab.attach(options.control), options.call)(options.qube)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description="QubesDB daemons without Qubes OS.")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    run = commands.add_parser("run", help="run a command in a lab of its own")
+    run.add_argument("--keys", type=argparse.FileType("r"), metavar="FILE", help='JSON, {qube: {key: text}}; the qube "self" is the inside of one')
+    run.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND", help="sees QUBESDBLAB_URL, QUBESDBLAB_FOLDER and QUBESDBLAB_CONTROL")
+    run.set_defaults(function=_run)
+    asked = argparse.ArgumentParser(add_help=False)
+    default = os.environ.get("QUBESDBLAB_CONTROL")
+    asked.add_argument("--control", default=default, required=not default, metavar="PATH", help="of a running lab; default: $QUBESDBLAB_CONTROL")
+
+    def command(name: str, function: Callable[[argparse.Namespace], None], text: str, qube: str = "QUBE") -> argparse.ArgumentParser:
+        found = commands.add_parser(name, help=text, parents=[asked])
+        found.add_argument("qube", metavar=qube, nargs="?" if qube.startswith("[") else None)
+        found.set_defaults(function=function, call=name)
+        return found
+
+    command("ls", _ls, "what qubes hold, as JSON: {qube: {key: text}}", "[QUBE]")
+    command("requests", _requests, "what clients sent, as JSON: {qube: [request]}", "[QUBE]")
+    command("violations", _violations, "what would have harmed a real daemon, as JSON: {qube: [text]}", "[QUBE]")
+    put = command("put", _put, "set a key, as the other side does it")
+    put.add_argument("key")
+    put.add_argument("text")
+    command("rm", _rm, "remove a key, as the other side does it").add_argument("key")
+    add = command("add", _add, "start the daemon of a qube")
+    add.add_argument("--no-twin", action="store_true", help="without a read-only socket")
+    restart = command("restart", _restart, "a new daemon at the same sockets")
+    for each in (add, restart):
+        each.add_argument("keys", nargs="*", metavar="KEY=TEXT")
+    rule = command("rule", _rule, "misbehave")
+    rule.add_argument("action")
+    rule.add_argument("arguments", nargs="?", default="{}", help="JSON: kind, path, skip, times, and the action's own")
+    for name, text in (
+        ("unrule", "behave again"),
+        ("clear", "forget requests and violations"),
+        ("kill", "as SIGKILL: the sockets stay"),
+        ("end", "as SIGTERM: the sockets go"),
+        ("freeze", "answer nothing"),
+        ("thaw", "go on"),
+    ):
+        command(name, _simple, text)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

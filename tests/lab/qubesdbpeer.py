@@ -5,7 +5,7 @@
 
 `qubesdbpeer.py FOLDER [--remove]` runs until its standard input ends, and then removes its sockets (with --remove, FOLDER). It prints a
 line when it can be called. A call is a line of JSON, {"call": NAME, ...arguments}, and is answered with one, {"result": ...} or
-{"error": TEXT}. Bytes are base64.
+{"error": TEXT}. Bytes are {"base64": TEXT}.
 """
 
 from __future__ import annotations
@@ -25,19 +25,27 @@ from typing import Any, Callable, Dict, List, Mapping
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from qubesdbdaemon import Daemon  # noqa: E402
-from streams import Loop, Stream  # noqa: E402
+from qubesdbloop import Loop, Stream  # noqa: E402
+from qubesdbprotocol import Entry  # noqa: E402
+from qubesdbrules import Rule  # noqa: E402
 
-CONTROL = "lab.control"
+CONTROL, LOG = "lab.control", "lab.log"
 OWN = "self"
 SOCKET, OWN_SOCKET = "qubesdb.%s.sock", "qubesdb.sock"
 
 
-def packed(keys: Mapping[str, bytes]) -> Dict[str, str]:
-    return {key: base64.b64encode(value).decode("ascii") for key, value in keys.items()}
+def encoded(message: Any) -> bytes:
+    """A line of the control socket."""
+    return json.dumps(message, default=lambda value: {"base64": base64.b64encode(value).decode("ascii")}).encode() + b"\n"
 
 
-def unpacked(keys: Mapping[str, str]) -> Dict[str, bytes]:
-    return {key: base64.b64decode(value) for key, value in keys.items()}
+def decoded(line: bytes) -> Any:
+    return json.loads(line, object_hook=_decoded_object)
+
+
+def _decoded_object(found: Dict[str, Any]) -> Any:
+    content = found.get("base64")
+    return base64.b64decode(content) if len(found) == 1 and isinstance(content, str) else found
 
 
 class Caller(Stream):
@@ -92,11 +100,11 @@ class Peer:
 
     def _answer(self, line: bytes) -> bytes:
         try:
-            arguments = json.loads(line)
+            arguments = decoded(line)
             answer = {"result": getattr(self, "do_" + arguments.pop("call"))(**arguments)}
         except (ValueError, TypeError, AttributeError, KeyError, OSError) as error:
             answer = {"error": "%s: %s" % (type(error).__name__, error)}
-        return json.dumps(answer).encode() + b"\n"
+        return encoded(answer)
 
     def _daemon(self, qube: str) -> Daemon:
         if qube not in self._daemons:
@@ -105,30 +113,33 @@ class Peer:
 
     # -- calls --
 
-    def do_add(self, qubes: Mapping[str, Mapping[str, str]], twin: bool) -> None:
+    def do_add(self, qubes: Mapping[str, Mapping[str, bytes]], twin: bool) -> None:
         for qube, keys in qubes.items():
             if qube in self._daemons or "/" in qube or not qube:
                 raise ValueError("cannot add %r" % qube)
             path = os.path.join(self._folder, OWN_SOCKET if qube == OWN else SOCKET % qube)
             daemon = Daemon(self.loop, path, path[:-len("sock")] + "ro.sock" if twin else "")
-            daemon.start(unpacked(keys))
+            try:
+                daemon.start(keys)
+            except (OSError, ValueError):
+                daemon.end()
+                raise
             self._daemons[qube] = daemon
 
     def do_qubes(self) -> List[str]:
         return list(self._daemons)
 
-    def do_keys(self, qube: str) -> Dict[str, str]:
-        return packed({path.decode().lstrip("/"): value for path, value in self._daemon(qube).database.values.items()})
+    def do_keys(self, qube: str) -> Dict[str, bytes]:
+        return {path[1:].decode(): value for path, value in self._daemon(qube).database.values.items()}
 
-    def do_put(self, qube: str, key: str, value: str) -> None:
-        self._daemon(qube).put(key, base64.b64decode(value))
+    def do_put(self, qube: str, key: str, value: bytes) -> None:
+        self._daemon(qube).put(key, value)
 
     def do_remove(self, qube: str, key: str) -> None:
         self._daemon(qube).remove(key)
 
-    def do_requests(self, qube: str) -> List[List[Any]]:
-        return [[entry.kind, entry.path, base64.b64encode(entry.data).decode("ascii"), entry.connection, entry.socket]
-                for entry in self._daemon(qube).entries()]
+    def do_requests(self, qube: str) -> List[Entry]:
+        return self._daemon(qube).entries()
 
     def do_violations(self, qube: str) -> List[str]:
         return self._daemon(qube).violations
@@ -138,14 +149,20 @@ class Peer:
         daemon.requests.clear()
         daemon.violations.clear()
 
+    def do_rule(self, qube: str, **rule: Any) -> None:
+        self._daemon(qube).rules.append(Rule(**rule))
+
+    def do_unrule(self, qube: str) -> None:
+        self._daemon(qube).rules.clear()
+
     def do_kill(self, qube: str) -> None:
         self._daemon(qube).kill()
 
     def do_end(self, qube: str) -> None:
         self._daemon(qube).end()
 
-    def do_restart(self, qube: str, keys: Mapping[str, str]) -> None:
-        self._daemon(qube).restart(unpacked(keys))
+    def do_restart(self, qube: str, keys: Mapping[str, bytes]) -> None:
+        self._daemon(qube).restart(keys)
 
     def do_freeze(self, qube: str) -> None:
         self._daemon(qube).freeze()
@@ -159,16 +176,19 @@ class Peer:
 
 def main() -> None:
     folder = sys.argv[1]
-    signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit(0))
+    signal.signal(signal.SIGTERM, lambda _signal, _frame: sys.exit())
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     peer = Peer(folder)
     try:
-        peer.serve()
+        with contextlib.suppress(SystemExit):
+            peer.serve()
     finally:
         peer.leave()
-        if "--remove" in sys.argv[2:]:
-            shutil.rmtree(folder, ignore_errors=True)
+    # Not after an exception: the owner quotes it from the log.
+    os.unlink(os.path.join(folder, LOG))
+    if "--remove" in sys.argv[2:]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -80,6 +80,7 @@ class Stream:
         self.owed = bytearray()
         self.closed = False
         self.paused = False
+        self.sent = 0  # bytes, in all
         self._expected = READABLE
         connection.setblocking(False)
         loop.add(connection, self.ready, self.last)
@@ -111,13 +112,14 @@ class Stream:
             return
         if self.owed:
             try:
-                sent = self.connection.send(self.owed)
+                size = self.connection.send(self.owed)
             except BlockingIOError:
-                sent = 0
+                size = 0
             except OSError:
                 self.lost(reset=True)
                 return
-            del self.owed[:sent]
+            self.sent += size
+            del self.owed[:size]
         self._expect()
 
     def close(self) -> None:
