@@ -74,8 +74,10 @@ class FilePlace:
         self._store(SEED)
 
     def _store(self, data):
-        with open(self.path, "w", encoding="utf-8") as stream:
+        """Replaces the file, as an editor does."""
+        with open(self.path + "~", "w", encoding="utf-8") as stream:
             stream.write(self._dump(data))
+        os.replace(self.path + "~", self.path)
 
     def _data(self):
         with open(self.path, encoding="utf-8") as stream:
@@ -94,6 +96,11 @@ class FilePlace:
             data[qube][key] = value.decode("utf-8")
         except UnicodeDecodeError:
             data[qube][key] = {"base64": base64.b64encode(value).decode("ascii")}
+        self._store(data)
+
+    def remove(self, qube, key):
+        data = self._data()
+        del data[qube][key]
         self._store(data)
 
     @contextlib.contextmanager
@@ -132,6 +139,9 @@ class XenPlace:
     def put(self, qube, key, value):
         self.lab.write(self.path(qube, key), value)
 
+    def remove(self, qube, key):
+        self.lab.tool("rm", self.path(qube, key))
+
     @contextlib.contextmanager
     def untouched(self):
         with self.lab.watch("/local/domain") as watch:
@@ -151,6 +161,9 @@ class QubesPlace:
 
     def put(self, qube, key, value):
         self.lab.put(qube, key, value)
+
+    def remove(self, qube, key):
+        self.lab.remove(qube, key)
 
     @contextlib.contextmanager
     def untouched(self):

@@ -9,10 +9,13 @@
 from __future__ import annotations
 
 import itertools
+import time
 from typing import Any, Sequence
 
+from .._errors import StoreError
 from .base import Watch
 
+_RETRY = 0.05
 _numbers = itertools.count(1)
 
 
@@ -41,7 +44,8 @@ class Failure(str):
 class ConnectionWatch(Watch):
     """A watch that lives as long as a connection. Where that was lost a new one begins, and the key may have changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
         self._connection = self._begin()
 
     def _begin(self) -> int:
@@ -62,5 +66,16 @@ class ConnectionWatch(Watch):
                 return self._event(seconds)
             except Down:
                 pass
-        self._connection = self._begin()
+        self._begin_again(time.monotonic() + min(seconds, self._timeout))
         return True
+
+    def _begin_again(self, end: float) -> None:
+        """Tries for a while: a daemon that was restarted takes a moment to listen."""
+        while True:
+            try:
+                self._connection = self._begin()
+                return
+            except StoreError:
+                if time.monotonic() >= end:
+                    raise
+            time.sleep(_RETRY)

@@ -152,7 +152,7 @@ class _QubesWatch(ConnectionWatch):
     def __init__(self, daemon: Daemon, key: str) -> None:
         self._daemon = daemon
         self._path = path_of(key)
-        super().__init__()
+        super().__init__(daemon.timeout)
 
     def _begin(self) -> int:
         if self._ask(WATCH) is ERROR:

@@ -137,7 +137,7 @@ class _TreeWatch(ConnectionWatch):
         self._tree = tree
         self._wire = wire
         self._payload = node(path) + b"vmconfig\0"
-        super().__init__()
+        super().__init__(tree.timeout)
 
     def _begin(self) -> int:
         reply = self._tree.ask([(Op.WATCH, self._payload)])[0]
