@@ -37,11 +37,11 @@ class Outcome(NamedTuple):
 class Client(Stream):
     """One connection to a daemon. `pending` are the complete requests that are not answered yet, in their order."""
 
-    def __init__(self, daemon: Daemon, connection: socket.socket, number: int, read_only: bool) -> None:
+    def __init__(self, daemon: Daemon, connection: socket.socket, number: int, socket_name: str) -> None:
         super().__init__(daemon.loop, connection)
         self.daemon = daemon
         self.number = number
-        self.socket = "ro" if read_only else "rw"
+        self.socket = socket_name
         self.pid = CREDENTIALS.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))[0]
         self.pending: Deque[Request] = collections.deque()
         self.watches: List[bytes] = []
@@ -55,7 +55,6 @@ class Client(Stream):
         self._closing = False
         self._reply_owed = self._reply_last = self._reply_sent_last = False
         self._blocked_at = -1
-        self._unread_noted = False
 
     # -- what comes in --
 
@@ -133,7 +132,7 @@ class Client(Stream):
         return MESSAGE.pack(kind, field, len(data)) + data
 
     def send(self, data: bytes, reply: bool = True) -> None:
-        """Puts a reply or an event behind what is owed; flush() sends it."""
+        """Puts a reply, or an event, behind what is owed; flush() sends it."""
         if data and not self._closing and not self.muted and not self.closed:
             self.owed += data
             self._reply_owed |= reply
@@ -148,14 +147,12 @@ class Client(Stream):
             self._reply_owed = False
             if self._closing:
                 self.close()
-        elif not self._unread_noted and not self.excused:
-            if self._blocked_at != self.sent:
-                self._blocked_at = sent = self.sent
-                self.after(UNREAD, lambda: self._check_unread(sent))
+        elif self._blocked_at != self.sent:
+            self._blocked_at = sent = self.sent
+            self.after(UNREAD, lambda: self._check_unread(sent))
 
     def _check_unread(self, sent: int) -> None:
-        if self.owed and self.sent == sent and not self.closed and not self._unread_noted and not self.excused:
-            self._unread_noted = True
+        if self.owed and self.sent == sent and not self.closed and not self.excused:
             self.daemon.blame("unread: connection %d did not read its replies for %d s", self.number, UNREAD)
 
     def hold(self, mute: bool = False) -> None:

@@ -36,7 +36,7 @@ class Daemon:
 
     def __init__(self, loop: Loop, path: str, twin: str) -> None:
         self.loop = loop
-        self.paths = {False: path, True: twin} if twin else {False: path}
+        self.paths = {"rw": path, "ro": twin} if twin else {"rw": path}
         self.database = Database()
         self.clients: List[Client] = []
         self.requests: List[Tuple[int, str, Request]] = []
@@ -44,7 +44,7 @@ class Daemon:
         self.rules: List[Rule] = []
         self.frozen = self.thawing = False
         self.life = 0  # counts its starts
-        self._listeners: Dict[bool, socket.socket] = {}
+        self._listeners: Dict[str, socket.socket] = {}
         self._postponed: List[Callable[[], None]] = []
         self._connections = 0
 
@@ -52,24 +52,39 @@ class Daemon:
 
     def start(self, keys: Mapping[str, bytes]) -> None:
         self.life += 1
-        for read_only, path in self.paths.items():
+        for name, path in self.paths.items():
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             listener.setblocking(False)
             listener.bind(path)
             listener.listen(BACKLOG)
-            self._listeners[read_only] = listener
+            self._listeners[name] = listener
         self._listen()
         for key, value in keys.items():
             self.put(key, value)
 
     def kill(self) -> None:
         """As SIGKILL: the database is lost, the sockets stay behind."""
+        _hang_up_on(self._die())
+
+    def end(self) -> None:
+        clients = self._die()
+        for path in self.paths.values():
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+        _hang_up_on(clients)
+
+    def restart(self, keys: Mapping[str, bytes]) -> None:
+        clients = self._die()
+        try:
+            self.start(keys)
+        finally:
+            _hang_up_on(clients)
+
+    def _die(self) -> List[Client]:
+        """Returns who is still connected: to be hung up on last, since they may come back at once."""
         self.life += 1
-        for client in list(self.clients):
-            client.pending.clear()
-            client.close()
         if not self.frozen:
             self._ignore()
         for listener in self._listeners.values():
@@ -78,16 +93,8 @@ class Daemon:
         self._postponed.clear()
         self.frozen = False
         self.database = Database()
-
-    def end(self) -> None:
-        self.kill()
-        for path in self.paths.values():
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(path)
-
-    def restart(self, keys: Mapping[str, bytes]) -> None:
-        self.kill()
-        self.start(keys)
+        clients, self.clients = self.clients, []
+        return clients
 
     def freeze(self) -> None:
         if not self.frozen:
@@ -110,8 +117,8 @@ class Daemon:
         for client in clients:
             client.go_on()
             client.catch_up()
-        for read_only, listener in list(self._listeners.items()):
-            self._accept(read_only, listener)
+        for name, listener in list(self._listeners.items()):
+            self._accept(name, listener)
         for client in list(self.clients):
             client.catch_up()
         self.thawing = False
@@ -126,21 +133,21 @@ class Daemon:
             function()
 
     def _listen(self) -> None:
-        for read_only, listener in self._listeners.items():
-            self.loop.add(listener, lambda _events, name=read_only, source=listener: self._accept(name, source))
+        for name, listener in self._listeners.items():
+            self.loop.add(listener, lambda _events, name=name, listener=listener: self._accept(name, listener))
 
     def _ignore(self) -> None:
         for listener in self._listeners.values():
             self.loop.remove(listener)
 
-    def _accept(self, read_only: bool, listener: socket.socket) -> None:
-        while self._listeners.get(read_only) is listener:
+    def _accept(self, name: str, listener: socket.socket) -> None:
+        while self._listeners.get(name) is listener:
             try:
                 connection, _address = listener.accept()
             except BlockingIOError:
                 return
             self._connections += 1
-            client = Client(self, connection, self._connections, read_only)
+            client = Client(self, connection, self._connections, name)
             client.excused = self.thawing
             self.clients.append(client)
             for other in [other for other in self.clients if other.pid == client.pid and other is not client]:
@@ -253,3 +260,9 @@ class Daemon:
 
     def blame(self, message: str, *values: object) -> None:
         self.violations.append(message % values)
+
+
+def _hang_up_on(clients: List[Client]) -> None:
+    for client in clients:
+        client.pending.clear()
+        client.close()

@@ -149,17 +149,21 @@ def endless(client: Client, request: Request) -> None:
 
 def die(client: Client, request: Request, applied: bool = False) -> None:
     """Killed before the answer."""
-    client.hold(mute=True)
-    if applied:
-        client.answer(request)
-    client.flush()  # the replies to what came before it
+    _last_words(client, request, applied)
     client.daemon.kill()
 
 
 def restart(client: Client, request: Request, applied: bool = False, keys: Optional[Mapping[str, bytes]] = None) -> None:
     """Killed before the answer, and there again at once, with `keys` alone."""
-    die(client, request, applied)
-    client.daemon.start(keys or {})
+    _last_words(client, request, applied)
+    client.daemon.restart(keys or {})
+
+
+def _last_words(client: Client, request: Request, applied: bool) -> None:
+    client.hold(mute=True)
+    if applied:
+        client.answer(request)
+    client.flush()  # the replies to what came before it
 
 
 def _respond_changed(client: Client, request: Request, offset: int, field: bytes) -> None:
