@@ -72,16 +72,19 @@ class QubesDb(Store):
             found = sorted(match.group(1) for match in map(_SOCKET.fullmatch, os.listdir(self.folder)) if match)
         except OSError as error:
             raise StoreError("%s: the folder %s cannot be listed: %s" % (self.url, self.folder, error.strerror)) from None
-        # qubesdb.work.ro.sock is the read-only twin of work's, and not that of a qube called work.ro.
-        return [qube for qube in found if not (qube.endswith(".ro") and qube[:-3] in found)]
+        # qubesdb.work.ro.sock is the read-only twin of work's and qubesdb.ro.sock that of the own one, not those of qubes called so.
+        twins = {qube + ".ro" for qube in found} | ({"ro"} if self._has_own() else set())
+        return [qube for qube in found if qube not in twins]
+
+    def _has_own(self) -> bool:
+        return os.path.lexists(self._socket(SELF, True))
 
     def scope(self) -> List[str]:
         return self.qubes() or [SELF]
 
     def missing(self, qubes: List[str]) -> List[str]:
         known = frozenset(self.qubes())
-        own = os.path.lexists(self._socket(SELF, True))
-        return [qube for qube in qubes if not (own if qube == SELF else qube in known)]
+        return [qube for qube in qubes if not (self._has_own() if qube == SELF else qube in known)]
 
     def _socket(self, qube: str, writing: bool) -> str:
         """The path of a qube's socket; for reading that of its read-only twin, which there is from 4.3.3 on."""
