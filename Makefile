@@ -9,7 +9,8 @@ RUN = @sh tests/tools/python.sh tests/tools/run.py
 .PHONY: help demo test test-all bench sanity unit functional integration lint importer build clean
 
 help:
-	@echo 'make demo [STORE=file|xenstore]  see it work, on a file or on a real xenstored'
+	@echo 'make demo [STORE=file|xenstore|qubesdb]'
+	@echo '                                 see it work, on a file, on a real xenstored or on a peer of QubesDB'
 	@echo 'make test                        sanity, unit, functional and integration tests, lint'
 	@echo 'make test-all                    the same, then the oldest and the newest ansible-core, every Python, galaxy-importer'
 	@echo 'make sanity | unit | functional | integration | lint | importer'

@@ -15,11 +15,11 @@ HEAD = """# The keys
 Made from the table in `plugins/module_utils/_interface.py` by `docs/keys_page.py`; change it there.
 
 A key is written without the leading slash, which is accepted. *config* is where `keys_info` puts the typed value. *Setting*
-is what lasts behind the key on Qubes R4. *Effective* is when the qube takes notice of a change. A secret is never read or
-shown, and can only be removed.
+is what lasts behind the key on Qubes R4. *Lasts* is how long a write into QubesDB does. *Effective* is when the qube takes
+notice of a change. A secret is never shown, and can only be removed. What is protected needs `force` on QubesDB.
 
-| key | is | form | config | releases | there | written by | setting | effective |
-|---|---|---|---|---|---|---|---|---|
+| key | is | form | config | releases | there | written by | setting | lasts | effective |
+|---|---|---|---|---|---|---|---|---|---|
 """
 TAIL = """
 In a key's name
@@ -32,12 +32,12 @@ def cell(text: str) -> str:
 
 
 def line(row: Row) -> str:
-    meaning = row.meaning + ("; a secret" if row.secret else "")
+    meaning = row.meaning + ("; a secret" if row.secret else "") + ("; protected" if row.protected else "")
     form = row.form.expected + (", or nothing" if row.empty and row.form.expected != "nothing" else "")
     releases = "%s to %s" % (row.since, row.until) if row.until and row.until != row.since else row.since + ("" if row.until else " on")
     key = "`%s`" % row.name + "".join(" (also `%s`)" % alias for alias in row.aliases)
     place = "" if row.secret else "`%s`" % row.place
-    cells = (key, meaning, form, place, releases, row.present, row.owner, row.setting, row.effective)
+    cells = (key, meaning, form, place, releases, row.present, row.owner, row.setting, row.lasts.replace("_", " "), row.effective)
     return "| %s |" % " | ".join(map(cell, cells))
 
 

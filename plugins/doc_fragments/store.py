@@ -13,7 +13,10 @@ options:
   store:
     description:
       - Where the keys are.
-      - V(auto) is the machine's own live store. Inside a qube that is the XenBus device, elsewhere the socket of C(xenstored).
+      - V(auto) is the machine's own live store, QubesDB before XenStore. Inside a qube that is its own QubesDB or the XenBus
+        device, elsewhere the QubesDB sockets of dom0 or the socket of C(xenstored).
+      - V(qubesdb) or V(qubesdb:///DIR) is QubesDB, where DIR is the folder of the sockets, C(/var/run/qubes) by default. Needs
+        nothing but Python.
       - V(xenstore) or V(xenstore:///PATH) is XenStore, where PATH is a socket or a XenBus device. Needs the Python library C(pyxs).
       - V(file:///PATH) is a JSON or YAML file that maps qubes to keys to text. A YAML file needs PyYAML.
     type: str

@@ -12,7 +12,8 @@ version_added: 0.1.0
 description:
   - Sets and removes keys of the Qubes VM configuration interface, of any number of qubes in one task.
   - Compares first, and writes only what differs; where nothing differs nothing is written, so no watch fires.
-  - All values are checked before the first is written. Each qube then gets all of its changes or none.
+  - All values are checked before the first is written. Each qube then gets all of its changes or none. QubesDB has no
+    transactions; there, what was written before a failure is undone as far as that is possible, and the error lists what stands.
 author:
   - qubes.vmconfig contributors (@qubes-vmconfig)
 extends_documentation_fragment:
@@ -95,6 +96,8 @@ notes:
   - The target is the machine that has the store, such as dom0 (C(localhost) in a play that runs there), not the qube.
   - Without O(store) the variable C(vmconfig_store) of the target is used, then the environment variable
     E(QUBES_VMCONFIG_STORE) of the target.
+  - On QubesDB a write lasts until qubesd writes the key again. The task then warns, and names the settings that would last.
+  - On QubesDB a qube that is stuck costs the others nothing. They are completed, and then the task fails and names it.
 seealso:
   - module: qubes.vmconfig.keys_info
   - plugin: qubes.vmconfig.key
@@ -143,7 +146,7 @@ qubes:
   type: dict
   contains:
     changed_keys:
-      description: The keys that were set or removed, in the order of writing.
+      description: The keys that were set or removed.
       type: list
       elements: str
       sample: [qubes-service/cups, qubes-timezone]

@@ -23,6 +23,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "lab"))
 
 import packages  # noqa: E402  found through the path above
+from qubesdblab import QubesdbLab  # noqa: E402
 from xenlab import XenLab  # noqa: E402
 
 from ansible_collections.qubes.vmconfig.plugins.module_utils._interface import Selection  # noqa: E402
@@ -70,7 +71,7 @@ def play(tasks: List[Dict[str, Any]], folder: pathlib.Path, **variables: Any) ->
     timings = folder / "timings"
     timings.unlink(missing_ok=True)
     (folder / "play.json").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": tasks}]))
-    environment = dict(os.environ, TIMINGS_FILE=str(timings), ANSIBLE_CALLBACKS_ENABLED="timings", ANSIBLE_CALLBACK_PLUGINS=str(HERE / "callback_plugins"),
+    environment = dict(os.environ, TIMINGS_FILE=str(timings), ANSIBLE_LIBRARY=str(folder / "library"), ANSIBLE_CALLBACKS_ENABLED="timings", ANSIBLE_CALLBACK_PLUGINS=str(HERE / "callback_plugins"),
                        ANSIBLE_LOCALHOST_WARNING="false", ANSIBLE_INVENTORY_UNPARSED_WARNING="false")
     command = [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), str(folder / "play.json")]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800, check=False)
@@ -81,6 +82,21 @@ def play(tasks: List[Dict[str, Any]], folder: pathlib.Path, **variables: Any) ->
         name, seconds = json.loads(line)
         found.setdefault(name, []).append(seconds)
     return found
+
+
+FORTY = {
+    "name": "work", "type": "AppVM", "default-user": "user", "qubes-vm-type": "AppVM", "qubes-vm-updateable": "False", "qubes-vm-persistence": "rw-only",
+    "qubes-debug-mode": "0", "qubes-base-template": "debian-12", "qubes-timezone": "Europe/Warsaw", "keyboard-layout": "us,se++grp:switch",
+    "qubes-mac": "00:16:3e:5e:6c:00", "qubes-ip": "10.137.0.12", "qubes-netmask": "255.255.255.255", "qubes-gateway": "10.138.2.5",
+    "qubes-primary-dns": "10.139.1.1", "qubes-secondary-dns": "10.139.1.2", "qubes-gui-enabled": "True", "qubes-gui-domain-xid": "0",
+    **{"qubes-service/service-%d" % number: "1" for number in range(12)},
+    **{"vm-config/setting-%d" % number: "value %d" % number for number in range(10)},
+}
+CONSTANT = """#!/usr/bin/python
+from ansible.module_utils.basic import AnsibleModule
+
+AnsibleModule(argument_spec={}).exit_json(changed=False, qubes=%r)
+"""
 
 
 def keys_task(name: str, source: pathlib.Path, store: str) -> Dict[str, Any]:
@@ -108,6 +124,31 @@ def module(folder: pathlib.Path, runs: int) -> Iterator[Row]:
     yield Row("`keys`, 30 keys of one qube, changed", "a `ping` task", 1.5, times["one"], times["ping"])
     yield Row("`keys`, 30 keys of 100 qubes, unchanged", "a `ping` task", 2, times["unchanged"], times["ping"])
     yield Row("`keys`, 30 keys of 100 qubes, changed", "a `ping` task", 3, times["changed"], times["ping"])
+
+
+def qubesdb(folder: pathlib.Path, runs: int) -> Iterator[Row]:
+    work = {"work": {"vm-config/setting-%d" % number: "of generation %d" for number in range(40)}}
+    with QubesdbLab() as lab:
+        lab.add("work")
+        lab.add_many({"qube-%d" % number: dict(FORTY) for number in range(200)})
+        info = {"name": "info", "qubes.vmconfig.keys_info": {"store": lab.url, "qubes": ["qube-%d" % number for number in range(200)]}}
+        tasks = []
+        for generation in range(runs):
+            source = folder / ("forty-%d.json" % generation)
+            source.write_text(json.dumps({qube: {key: value % generation for key, value in held.items()} for qube, held in work.items()}))
+            tasks += [PING, keys_task("changed", source, lab.url)]
+        times = {name: min(seconds) for name, seconds in play(tasks, folder).items()}
+        yield Row("`keys`, 40 keys of one qube changed, QubesDB", "a `ping` task", 1.5, times["changed"], times["ping"])
+
+        result = folder / "result.json"
+        play([{**info, "register": "found"}, {"name": "write", "ansible.builtin.copy": {"content": "{{ found | to_json }}", "dest": str(result)}}], folder)
+        (folder / "library").mkdir()
+        (folder / "library" / "constant.py").write_text(CONSTANT % json.loads(result.read_text())["qubes"])
+        before = lab.seconds()
+        times = {name: min(seconds) for name, seconds in play([{"name": "constant", "constant": {}}, info] * runs, folder).items()}
+        # Without what the peer took, which is in Python here and in C on Qubes.
+        times["info"] -= (lab.seconds() - before) / runs
+    yield Row("`keys_info`, 40 keys of 200 qubes, QubesDB", "a module that returns the same from a constant", 1.3, times["info"], times["constant"])
 
 
 def loop(folder: pathlib.Path, runs: int) -> Iterator[Row]:
@@ -179,9 +220,9 @@ def lookups(folder: pathlib.Path, runs: int) -> Iterator[Row]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="What the collection costs, as ratios.")
     parser.add_argument("--runs", type=int, default=5, help="alternating runs of each pair (default 5)")
-    parser.add_argument("--only", choices=["module", "loop", "interface", "lookups"], action="append", help="some of the table alone")
+    parser.add_argument("--only", choices=["module", "qubesdb", "loop", "interface", "lookups"], action="append", help="some of the table alone")
     options = parser.parse_args()
-    parts = {"module": module, "loop": loop, "interface": interface, "lookups": lookups}
+    parts = {"module": module, "qubesdb": qubesdb, "loop": loop, "interface": interface, "lookups": lookups}
     print("| work | against | it takes | the other | ratio | promised | holds |\n|---|---|---|---|---|---|---|", flush=True)
     held = True
     with tempfile.TemporaryDirectory(prefix="vmconfig-bench-") as folder:

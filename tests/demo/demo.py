@@ -63,7 +63,17 @@ def xenstore() -> Iterator[Store]:
         yield Store(lab.url, write, "the store was a xenstored of the demo's own, which has ended")
 
 
-STORES = {"file": file_store, "xenstore": xenstore}
+@contextlib.contextmanager
+def qubesdb() -> Iterator[Store]:
+    sys.path.insert(0, str(HERE.parent / "lab"))
+    from qubesdblab import QubesdbLab
+
+    with QubesdbLab() as lab:
+        lab.add_many(MACHINE)
+        yield Store(lab.url, lab.put, "the store was QubesDB daemons of the demo's own, which have ended")
+
+
+STORES = {"file": file_store, "xenstore": xenstore, "qubesdb": qubesdb}
 
 
 def say(text: str) -> None:

@@ -92,7 +92,7 @@ def every_example_run(xen, docs, tmp_path_factory):
     lab = running_lab()
     try:
         keys = {"qubes-vm-type": "AppVM", "qubes-timezone": "Asia/Tokyo", "qubes-service/cups": "1", "qubes-service/old": "1", "vm-config/x": "1",
-                "qubes-ip": "10.137.0.12", "qubes-gateway": "10.138.2.5", "keyboard-layout": "us"}
+                "qubes-ip": "10.137.0.12", "qubes-gateway": "10.138.2.5", "keyboard-layout": "us", "qubes-tools/os": "Linux"}
         for domid in (7, 8):
             for key, value in keys.items():
                 lab.write("/local/domain/%d/%s" % (domid, key), value)
