@@ -155,16 +155,21 @@ class Client(Stream):
         if self.owed and self.sent == sent and not self.closed and not self.excused:
             self.daemon.blame("unread: connection %d did not read its replies for %d s", self.number, UNREAD)
 
-    def hold(self, mute: bool = False) -> None:
-        """Keeps what is pending unanswered, until release(); `mute`: sends no events either."""
+    def hold(self) -> None:
+        """Keeps what is pending unanswered, until release()."""
         self.held = self.excused = True
-        self.muted = mute
 
     def release(self) -> None:
         """Answers the request that was held back, without a further look at the rules, and goes on."""
         self.held = False
         self.answer(self.take())
         self.go_on()
+
+    def mute(self) -> None:
+        """Answers nothing more, and sends no events either."""
+        self.spoil()
+        self.hold()
+        self.muted = True
 
     def spoil(self) -> None:
         self.spoiled = self.excused = True

@@ -20,7 +20,10 @@ Handler = Callable[[int], None]
 
 
 class Loop:
-    """Calls handlers with what their socket is ready for (READABLE, WRITABLE), and functions when their time has come."""
+    """Calls handlers with what their socket is ready for (READABLE, WRITABLE), and functions when their time has come.
+
+    A handler may be called once more after its socket was removed, when both happen in one round.
+    """
 
     def __init__(self) -> None:
         self.buffer = memoryview(bytearray(ROOM))
@@ -47,22 +50,24 @@ class Loop:
 
     def run(self) -> None:
         while self._running:
-            lasts = []
-            for key, events in self._selector.select(self._patience()):
-                handler, last = key.data
-                if last:
-                    lasts.append((handler, events))
-                elif self._present(key):
-                    handler(events)
+            lasts = self._round(self._patience())
+            if lasts:
+                self._round(0)  # what a client sent and that it left take a round each
             for handler, events in lasts:
                 handler(events)
             while self._timers and self._timers[0][0] <= time.monotonic():
                 heapq.heappop(self._timers)[2]()
 
-    def _present(self, key: selectors.SelectorKey) -> bool:
-        # An earlier handler of this round may have closed it, and the number may be another socket's by now.
-        present = self._selector.get_map().get(key.fd)
-        return present is not None and present.data is key.data
+    def _round(self, patience: float | None) -> List[Tuple[Handler, int]]:
+        """Calls the handlers of what is ready, and returns those that are to be called last."""
+        lasts = []
+        for key, events in self._selector.select(patience):
+            handler, last = key.data
+            if last:
+                lasts.append((handler, events))
+            else:
+                handler(events)
+        return lasts
 
     def _patience(self) -> float | None:
         return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
@@ -88,11 +93,13 @@ class Stream:
     def ready(self, events: int) -> None:
         if events & WRITABLE:
             self.flush()
-        if events & READABLE and not self.closed:
+        if events & READABLE:
             self.receive()
 
     def receive(self) -> bool:
         """Takes what is there; false when that was nothing."""
+        if self.closed or self.paused:
+            return False
         try:
             size = self.connection.recv_into(self.loop.buffer)
         except BlockingIOError:
@@ -141,7 +148,7 @@ class Stream:
 
     def catch_up(self) -> None:
         """Takes all that is there, and its end."""
-        while not self.closed and self.receive():
+        while self.receive():
             pass
 
     def arrived(self) -> None:

@@ -58,8 +58,7 @@ class Rule:
 
 def stall(client: Client, request: Request, applied: bool = False) -> None:
     """This connection hears nothing more."""
-    client.spoil()
-    client.hold(mute=True)
+    client.mute()
     if applied:
         client.answer(request)
 
@@ -86,8 +85,7 @@ def half(client: Client, request: Request, size: int) -> None:
     """The reply's first bytes, and then nothing more."""
     outcome = client.daemon.outcome(client, request)
     client.send(outcome.reply[:size])
-    client.spoil()
-    client.hold(mute=True)
+    client.mute()
     client.respond(outcome)
 
 
@@ -160,7 +158,7 @@ def restart(client: Client, request: Request, applied: bool = False, keys: Optio
 
 
 def _last_words(client: Client, request: Request, applied: bool) -> None:
-    client.hold(mute=True)
+    client.mute()
     if applied:
         client.answer(request)
     client.flush()  # the replies to what came before it
