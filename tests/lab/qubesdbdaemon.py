@@ -27,7 +27,7 @@ BACKLOG = 64
 class Fault(NamedTuple):
     """What is wrong with a request's form, and what comes of it."""
 
-    text: str
+    reason: str
     outcome: Outcome
 
 
@@ -163,9 +163,9 @@ class Daemon:
     def outcome(self, client: Client, request: Request) -> Outcome:
         """Carries a request out."""
         kind, path, data = request
-        fault = self._fault(client, request)
+        fault = _fault(client, request)
         if fault:
-            self.blame("form: %s: %s", fault.text, shown(request))
+            self.blame("form: %s: %s", fault.reason, shown(request))
             return fault.outcome
         if kind == READ:
             value = self.database.values.get(path)
@@ -199,31 +199,6 @@ class Daemon:
             yield client.message(R_MULTIREAD, path, self.database.values[path])
         yield client.message(R_MULTIREAD, b"")
 
-    @staticmethod
-    def _fault(client: Client, request: Request) -> Optional[Fault]:
-        kind, path, data = request
-
-        def refused(text: str, closes: bool = False) -> Fault:
-            return Fault(text, Outcome(client.message(ERROR, path), closes))
-
-        if kind > UNWATCH:
-            return refused("unknown type %d" % kind)
-        if not PATH.fullmatch(path):
-            return refused("a character that no path has")
-        if len(data) > DATA_MAX:
-            return refused("%d bytes of data" % len(data))
-        if b"\0" in data:
-            return refused("NUL in a value")
-        if data and kind == READ:
-            return Fault("data with READ", Outcome(b"", closes=True))
-        if data and kind != WRITE:
-            return refused("data with %s" % KINDS[kind])
-        if kind in CHANGES and client.socket == "ro":
-            return refused("%s on the read-only socket" % KINDS[kind])
-        if kind == WRITE and (not path.startswith(b"/") or path.endswith(b"/")):
-            return refused("a path that no key has", closes=True)
-        return None
-
     def rule_for(self, request: Request) -> Optional[Rule]:
         for rule in self.rules:
             if rule.takes(request):
@@ -240,7 +215,7 @@ class Daemon:
     # -- the other side, and what is kept --
 
     def put(self, key: str, value: bytes) -> None:
-        """As the other side of the vchan writes it."""
+        """As the other side of the vchan does it, so is remove(); an empty key removes all."""
         path = path_of(key)
         if not self._listeners:
             raise ValueError("the daemon is not running")
@@ -260,6 +235,32 @@ class Daemon:
 
     def blame(self, message: str, *values: object) -> None:
         self.violations.append(message % values)
+
+
+def _fault(client: Client, request: Request) -> Optional[Fault]:
+    # Where several apply, the notes do not say which comes first.
+    kind, path, data = request
+
+    def refused(reason: str, closes: bool = False) -> Fault:
+        return Fault(reason, Outcome(client.message(ERROR, path), closes))
+
+    if kind > UNWATCH:
+        return refused("unknown type %d" % kind)
+    if not PATH.fullmatch(path):
+        return refused("a character that no path has")
+    if len(data) > DATA_MAX:
+        return refused("%d bytes of data" % len(data))
+    if b"\0" in data:
+        return refused("NUL in a value")
+    if data and kind == READ:
+        return Fault("data with READ", Outcome(b"", closes=True))
+    if data and kind != WRITE:
+        return refused("data with %s" % KINDS[kind])
+    if kind in CHANGES and client.socket == "ro":
+        return refused("%s on the read-only socket" % KINDS[kind])
+    if kind == WRITE and (not path.startswith(b"/") or path.endswith(b"/")):
+        return refused("a path that no key has", closes=True)
+    return None
 
 
 def _hang_up_on(clients: List[Client]) -> None:

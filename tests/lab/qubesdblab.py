@@ -3,7 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """QubesDB daemons without Qubes OS: a peer that speaks the daemon's side of the protocol, and tells what its clients did.
 
-In Python: `with QubesdbLab() as lab: ...`. In a shell: `qubesdblab.py run [--keys FILE.json] -- COMMAND...`.
+In Python: `with QubesdbLab() as lab: ...`. In a shell: `qubesdblab.py run [--keys FILE.json] -- COMMAND...`, and for COMMAND, or elsewhere with
+--control, `qubesdblab.py ls | put | rm | add | ...`. What they do is served by qubesdbpeer.py; the README says how true to life that is.
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ class QubesdbLab:
         return {"QUBESDBLAB_URL": self.url, "QUBESDBLAB_FOLDER": self.folder, "QUBESDBLAB_CONTROL": self.control}
 
     def start(self) -> None:
+        if self._peer:
+            raise LabError("the lab is running")
         os.makedirs(self.folder, mode=0o700, exist_ok=True)
         command = [sys.executable, os.path.join(HERE, "qubesdbpeer.py"), self.folder]
         with open(os.path.join(self.folder, LOG), "wb") as log:
@@ -146,7 +149,7 @@ class QubesdbLab:
         self._call("put", qube=qube, key=key, value=_bytes(value))
 
     def remove(self, qube: str, key: str) -> None:
-        """As put(); a key with a trailing slash is a prefix."""
+        """As put(); a key with a trailing slash is a prefix, an empty one is everything."""
         self._call("remove", qube=qube, key=key)
 
     # -- what clients did --
@@ -247,54 +250,53 @@ def _run(options: argparse.Namespace) -> int:
     return 128 - status if status < 0 else status
 
 
-def _ls(options: argparse.Namespace) -> None:
-    _show(options, lambda lab, qube: {key: _shown(value) for key, value in lab.keys(qube).items()})
+def _ls(lab: QubesdbLab, options: argparse.Namespace) -> None:
+    _show(lab, options, lambda qube: {key: _shown(value) for key, value in lab.keys(qube).items()})
 
 
-def _requests(options: argparse.Namespace) -> None:
-    _show(options, lambda lab, qube: [dict(entry._asdict(), data=_shown(entry.data)) for entry in lab.requests(qube)])
+def _requests(lab: QubesdbLab, options: argparse.Namespace) -> None:
+    _show(lab, options, lambda qube: [dict(entry._asdict(), data=_shown(entry.data)) for entry in lab.requests(qube)])
 
 
-def _violations(options: argparse.Namespace) -> None:
-    _show(options, QubesdbLab.violations)
+def _violations(lab: QubesdbLab, options: argparse.Namespace) -> None:
+    _show(lab, options, lab.violations)
 
 
-def _show(options: argparse.Namespace, told: Callable[[QubesdbLab, str], object]) -> None:
-    lab = QubesdbLab.attach(options.control)
-    print(json.dumps({qube: told(lab, qube) for qube in ([options.qube] if options.qube else lab.qubes())}))
+def _show(lab: QubesdbLab, options: argparse.Namespace, told: Callable[[str], object]) -> None:
+    print(json.dumps({qube: told(qube) for qube in ([options.qube] if options.qube else lab.qubes())}))
 
 
 def _shown(value: bytes) -> str:
     return value.decode("utf-8", "backslashreplace")
 
 
-def _put(options: argparse.Namespace) -> None:
-    QubesdbLab.attach(options.control).put(options.qube, options.key, os.fsencode(options.text))
+def _put(lab: QubesdbLab, options: argparse.Namespace) -> None:
+    lab.put(options.qube, options.key, os.fsencode(options.text))
 
 
-def _rm(options: argparse.Namespace) -> None:
-    QubesdbLab.attach(options.control).remove(options.qube, options.key)
+def _rm(lab: QubesdbLab, options: argparse.Namespace) -> None:
+    lab.remove(options.qube, options.key)
 
 
-def _add(options: argparse.Namespace) -> None:
-    QubesdbLab.attach(options.control).add(options.qube, _given(options), twin=not options.no_twin)
+def _add(lab: QubesdbLab, options: argparse.Namespace) -> None:
+    lab.add(options.qube, _given(options.keys), twin=not options.no_twin)
 
 
-def _restart(options: argparse.Namespace) -> None:
-    QubesdbLab.attach(options.control).restart(options.qube, _given(options))
+def _restart(lab: QubesdbLab, options: argparse.Namespace) -> None:
+    lab.restart(options.qube, _given(options.keys))
 
 
-def _given(options: argparse.Namespace) -> Dict[str, bytes]:
-    pairs = [pair.partition("=") for pair in options.keys]
+def _given(arguments: Sequence[str]) -> Dict[str, bytes]:
+    pairs = [argument.partition("=") for argument in arguments]
     return {key: os.fsencode(value) for key, _equals, value in pairs}
 
 
-def _rule(options: argparse.Namespace) -> None:
-    QubesdbLab.attach(options.control).rule(options.qube, options.action, **json.loads(options.arguments))
+def _rule(lab: QubesdbLab, options: argparse.Namespace) -> None:
+    lab.rule(options.qube, options.action, **json.loads(options.arguments))
 
 
-def _simple(options: argparse.Namespace) -> None:
-    getattr(QubesdbLab.attach(options.control), options.call)(options.qube)
+def _simple(lab: QubesdbLab, options: argparse.Namespace) -> None:
+    getattr(lab, options.name)(options.qube)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -308,15 +310,17 @@ def _parser() -> argparse.ArgumentParser:
     default = os.environ.get("QUBESDBLAB_CONTROL")
     asked.add_argument("--control", default=default, required=not default, metavar="PATH", help="of a running lab; default: $QUBESDBLAB_CONTROL")
 
-    def command(name: str, function: Callable[[argparse.Namespace], None], text: str, qube: str = "QUBE") -> argparse.ArgumentParser:
+    def command(
+        name: str, call: Callable[[QubesdbLab, argparse.Namespace], None], text: str, every: bool = False
+    ) -> argparse.ArgumentParser:
         found = commands.add_parser(name, help=text, parents=[asked])
-        found.add_argument("qube", metavar=qube, nargs="?" if qube.startswith("[") else None)
-        found.set_defaults(function=function, call=name)
+        found.add_argument("qube", metavar="QUBE", nargs="?" if every else None)
+        found.set_defaults(function=lambda options: call(QubesdbLab.attach(options.control), options), name=name)
         return found
 
-    command("ls", _ls, "what qubes hold, as JSON: {qube: {key: text}}", "[QUBE]")
-    command("requests", _requests, "what clients sent, as JSON: {qube: [request]}", "[QUBE]")
-    command("violations", _violations, "what would have harmed a real daemon, as JSON: {qube: [text]}", "[QUBE]")
+    command("ls", _ls, "what qubes hold, as JSON: {qube: {key: text}}", every=True)
+    command("requests", _requests, "what clients sent, as JSON: {qube: [request]}", every=True)
+    command("violations", _violations, "what would have harmed a real daemon, as JSON: {qube: [text]}", every=True)
     put = command("put", _put, "set a key, as the other side does it")
     put.add_argument("key")
     put.add_argument("text")

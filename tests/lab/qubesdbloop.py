@@ -10,9 +10,9 @@ import itertools
 import selectors
 import socket
 import time
-from typing import Callable, List, Tuple
+from typing import Callable, List, Optional, Tuple
 
-# More than a UNIX socket's queue can hold (net.core.wmem_default, 212992 with its bookkeeping), so one read takes all of it.
+# More than a UNIX socket's queue holds unless its sender enlarged it (net.core.wmem_default, 212992 bytes), so one read takes all of it.
 ROOM = 256 * 1024
 READABLE, WRITABLE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
@@ -58,7 +58,7 @@ class Loop:
             while self._timers and self._timers[0][0] <= time.monotonic():
                 heapq.heappop(self._timers)[2]()
 
-    def _round(self, patience: float | None) -> List[Tuple[Handler, int]]:
+    def _round(self, patience: Optional[float]) -> List[Tuple[Handler, int]]:
         """Calls the handlers of what is ready, and returns those that are to be called last."""
         lasts = []
         for key, events in self._selector.select(patience):
@@ -69,7 +69,7 @@ class Loop:
                 handler(events)
         return lasts
 
-    def _patience(self) -> float | None:
+    def _patience(self) -> Optional[float]:
         return max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
 
 

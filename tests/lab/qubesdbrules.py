@@ -63,7 +63,7 @@ def stall(client: Client, request: Request, applied: bool = False) -> None:
         client.answer(request)
 
 
-def lag(client: Client, request: Request, seconds: float) -> None:
+def lag(client: Client, _request: Request, seconds: float) -> None:
     """Carried out and answered after a while; other connections do not wait."""
     client.hold()
     client.after(seconds, client.release)
