@@ -14,11 +14,10 @@ from typing import Any, Dict, NamedTuple
 
 
 class Played(NamedTuple):
-    """What a playbook did: the results of its tasks by their names, all that it printed, and its exit status."""
+    """What a playbook did: the results of its tasks by their names, and all that it printed."""
 
     results: Dict[str, Any]
     output: bytes
-    status: int
 
     @property
     def text(self):
@@ -38,14 +37,19 @@ def environment(**more):
     return {**env, **more}
 
 
-def play(folder, tasks, hosts=None, variables=None, args=(), env=None, on=None, check=True):
-    """Plays tasks, given by their names, on the first of the hosts (or `on`), each of which is this machine.
+def run(folder, playbook, inventory, args=(), env=None):
+    """Runs a playbook in a folder as a user would. The inventory is that of `all`; each host in it is this machine."""
+    shared = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, **inventory.get("vars", {})}
+    with open(os.path.join(str(folder), "hosts.yml"), "w", encoding="utf-8") as stream:
+        json.dump({"all": {**inventory, "vars": shared}}, stream)
+    return subprocess.run(
+        [command("ansible-playbook"), "-i", "hosts.yml", playbook, *args], cwd=str(folder), env=env or environment(),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False)
 
-    A task that fails does not end the play. `check` wants no failure of the playbook itself.
-    """
+
+def play(folder, tasks, hosts=None, variables=None, args=(), env=None):
+    """Plays tasks, given by their names, on the first of the hosts. A task that fails does not end the play."""
     hosts = hosts or {"dom0": {}}
-    shared = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    inventory = {"all": {"hosts": hosts, "vars": shared}}
     results = os.path.join(str(folder), "results.json")
     steps = [{"name": name, "register": "result_of_" + name, "ignore_errors": True, **task} for name, task in tasks.items()]
     registered = ", ".join("'%s': %s" % (name, step["register"]) for name, step in zip(tasks, steps))
@@ -53,18 +57,15 @@ def play(folder, tasks, hosts=None, variables=None, args=(), env=None, on=None, 
         "name": "write the results down", "check_mode": False, "diff": False, "no_log": True,
         "ansible.builtin.copy": {"content": "{{ {%s} | to_json }}" % registered, "dest": results, "mode": "0600"},
     })
-    playbook = [{"hosts": on or next(iter(hosts)), "gather_facts": False, "vars": variables or {}, "tasks": steps}]
-    for name, data in (("hosts.yml", inventory), ("play.yml", playbook)):
-        with open(os.path.join(str(folder), name), "w", encoding="utf-8") as stream:
-            json.dump(data, stream)
+    playbook = [{"hosts": next(iter(hosts)), "gather_facts": False, "vars": variables or {}, "tasks": steps}]
+    with open(os.path.join(str(folder), "play.yml"), "w", encoding="utf-8") as stream:
+        json.dump(playbook, stream)
     if os.path.exists(results):
         os.unlink(results)
-    done = subprocess.run(
-        [command("ansible-playbook"), "-i", "hosts.yml", "play.yml", *args], cwd=str(folder), env=env or environment(),
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False)
-    assert not check or done.returncode == 0, done.stdout.decode("utf-8", "replace")[-3000:]
+    done = run(folder, "play.yml", {"hosts": hosts}, args, env)
+    assert done.returncode == 0, done.stdout.decode("utf-8", "replace")[-3000:]
     with open(results, encoding="utf-8") as stream:
-        return Played(json.load(stream), done.stdout, done.returncode)
+        return Played(json.load(stream), done.stdout)
 
 
 def keys(**options):

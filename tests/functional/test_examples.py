@@ -1,0 +1,201 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Every file of examples/ and every YAML of README.md, docs/ and the roles' pages, run as a user would; what it did is looked up by other means."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import re
+import shutil
+
+import packages
+import pytest
+import yaml
+from playing import environment, keys, keys_info, play, run
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+PAGES = ["README.md", *(str(page.relative_to(ROOT)) for page in [*ROOT.glob("docs/*.md"), *ROOT.glob("roles/*/README.md")])]
+MACHINE = ROOT / "tests" / "demo" / "machine.json"
+# The keys of a qube that the roles render from.
+RENDERED = {"qubes-vm-type": "AppVM", "qubes-timezone": "Asia/Tokyo", "keyboard-layout": "us,se++grp:alt_shift_toggle",
+            "qubes-primary-dns": "10.139.1.1", "qubes-secondary-dns": "10.139.1.2"}
+# On Debian the roles find out by themselves what system it is.
+FAMILY = {} if packages.is_debian_like() else {"vmconfig_family": "Debian"}
+
+
+def blocks(page):
+    """The YAML in a page."""
+    return re.findall(r"(?ms)^```yaml\n(.*?)^```$", (ROOT / page).read_text())
+
+
+def give(lab, domid, keys_of_qube):
+    for key, value in keys_of_qube.items():
+        lab.write("/local/domain/%d/%s" % (domid, key), value)
+
+
+def held(lab, domid, *names):
+    """What a domain holds of these keys, as xenstore-ls shows it."""
+    nodes = lab.ls("/local/domain/%d" % domid)
+    found = {name: nodes.get("/local/domain/%d/%s" % (domid, name)) for name in names}
+    return {name: value.decode() for name, value in found.items() if value is not None}
+
+
+def files_of(folder):
+    """The files below a folder with what is in them, and the links with where they point."""
+    paths = [path for path in folder.glob("**/*") if path.is_symlink() or path.is_file()]
+    return {str(path.relative_to(folder)): os.readlink(path) if path.is_symlink() else path.read_text() for path in paths}
+
+
+def ran(done):
+    assert done.returncode == 0, done.stdout.decode()
+    return done.stdout.decode()
+
+
+def run_example(folder, name, inventory, args=(), env=None):
+    """Runs a playbook of examples/ where a user would copy it to: beside the declaration."""
+    for file in (name, "qubes.yml"):
+        shutil.copy(ROOT / "examples" / file, folder)
+    return ran(run(folder, name, inventory, args, env))
+
+
+def assert_rendered(root, roles=("timezone", "xkb", "resolver"), zone="Asia/Tokyo"):
+    """What these roles make of RENDERED, and nothing else."""
+    files = files_of(root)
+    expected = {}
+    if "timezone" in roles:
+        expected.update({"etc/timezone": zone + "\n", "etc/localtime": "../usr/share/zoneinfo/" + zone})
+    if "resolver" in roles:
+        expected["etc/resolv.conf"] = "nameserver 10.139.1.1\nnameserver 10.139.1.2\n"
+    if "xkb" in roles:
+        for name, line in (("etc/default/keyboard", 'XKBLAYOUT="us,se"'), ("etc/X11/xorg.conf.d/00-keyboard.conf", '\tOption "XkbLayout" "us,se"')):
+            assert line in files[name].splitlines()
+            expected[name] = files[name]
+    assert files == expected
+
+
+# -- one function for each; it asserts what the example did --
+
+
+def from_dom0(lab, folder):
+    lab.write("/local/domain/8/qubes-service/tracker", "1")
+    said = run_example(folder, "from-dom0.yml", {"hosts": {"localhost": {}}}, env=environment(XENSTORED_PATH=lab.socket))
+    assert held(lab, 7, "qubes-timezone", "keyboard-layout", "qubes-service/cups", "vm-config/proxy") == {
+        "qubes-timezone": "Europe/Warsaw", "keyboard-layout": "us,se++grp:alt_shift_toggle", "qubes-service/cups": "1",
+        "vm-config/proxy": "http://10.137.0.1:3128"}
+    assert held(lab, 8, "qubes-timezone", "keyboard-layout", "qubes-service/tracker") == {
+        "qubes-timezone": "America/Argentina/Buenos_Aires", "keyboard-layout": "fr+oss+"}
+    for qube in ("sys-net", "sys-firewall", "anon-whonix", "debian-12"):
+        assert '"%s"' % qube in said
+    assert '"work"' not in said
+
+
+def inside_a_qube(lab, folder):
+    if any(os.path.exists(path) for path in ("/dev/xen/xenbus", "/proc/xen/xenbus")):
+        pytest.skip("this is a Xen guest, whose own device would be read")
+    give(lab, 7, RENDERED)
+    inventory = {"hosts": {"localhost": {}}, "vars": {"vmconfig_destdir": str(folder / "root"), **FAMILY}}
+    run_example(folder, "inside-a-qube.yml", inventory, env=environment(XENSTORED_PATH=lab.guest(7).socket))
+    assert_rendered(folder / "root")
+
+
+def offline_plan(lab, folder):
+    shutil.copy(MACHINE, folder)
+    said = run_example(folder, "offline-plan.yml", {"hosts": {"localhost": {}}}, ["-e", "copy=%s" % (folder / MACHINE.name)])
+    assert (folder / MACHINE.name).read_bytes() == MACHINE.read_bytes()
+    for line in ("--- before: work (file)", "+vm-config/proxy: 'http://10.137.0.1:3128'", "-qubes-timezone: 'UTC'", "-qubes-service/tracker: '1'"):
+        assert line in said.splitlines()
+
+
+def plain_xen(lab, folder):
+    run_example(folder, "plain-xen.yml", {"hosts": {"localhost": {}}}, env=environment(XENSTORED_PATH=lab.socket))
+    names = ("qubes-vm-type", "qubes-timezone", "qubes-ip", "qubes-gateway")
+    assert held(lab, 7, *names) == dict(zip(names, ("AppVM", "Europe/Warsaw", "10.137.0.12", "10.137.0.7")))
+    assert held(lab, 8, *names) == dict(zip(names, ("AppVM", "UTC")))
+
+
+def declaration(lab, folder):
+    shutil.copy(ROOT / "examples" / "qubes.yml", folder)
+    shutil.copy(MACHINE, folder)
+    result = play(folder, {"declared": keys(src="qubes.yml", store="file://%s" % (folder / MACHINE.name))}).results["declared"]
+    assert result["changed"] is True, result
+    wanted = yaml.safe_load((folder / "qubes.yml").read_text())
+    on_the_wire = {True: "1", False: "0"}
+    expected = json.loads(MACHINE.read_text())
+    for qube, declared in wanted.items():
+        expected[qube].update({key: on_the_wire.get(value, value) for key, value in declared.items()})
+        expected[qube] = {key: value for key, value in expected[qube].items() if value is not None}
+    assert json.loads((folder / MACHINE.name).read_text()) == expected
+
+
+def readme(lab, folder):
+    """Its first play sets what its second renders from."""
+    playbook, = blocks("README.md")
+    (folder / "site.yml").write_text(playbook)
+    give(lab, 7, RENDERED)
+    lab.add_domain(9, "anon-whonix", RENDERED)
+    qubes = {"work": {"vmconfig_store": lab.guest(7).url}, "anon-whonix": {"vmconfig_store": lab.guest(9).url}}
+    inventory = {"hosts": {"localhost": {}}, "children": {"qubes": {"hosts": qubes}},
+                 "vars": {"vmconfig_destdir": str(folder / "{{ inventory_hostname }}"), **FAMILY}}
+    ran(run(folder, "site.yml", inventory, env=environment(XENSTORED_PATH=lab.socket)))
+    assert held(lab, 7, "qubes-timezone", "qubes-service/cups") == {"qubes-timezone": "Europe/Warsaw", "qubes-service/cups": "1"}
+    assert held(lab, 9, "qubes-timezone") == {}
+    assert_rendered(folder / "work", zone="Europe/Warsaw")
+    assert_rendered(folder / "anon-whonix", roles=["xkb", "resolver"])
+
+
+def page_of_stores(lab, folder):
+    """It shows a file store."""
+    store, = blocks("docs/stores.md")
+    (folder / "store.yml").write_text(store)
+    result = play(folder, {"read": keys_info(qubes=["work"], keys=["*"], raw=True, store="file://%s" % (folder / "store.yml"))}).results["read"]
+    assert result["qubes"]["work"]["raw"] == {
+        "qubes-timezone": "Europe/Warsaw", "qubes-service/cups": "1", "vm-config/motto": "{{ not templated }}", "vm-config/logo": {"base64": "iVBORw0KGgo="}}
+
+
+def page_of_role(role):
+    def page(lab, folder):
+        playbook, = blocks("roles/%s/README.md" % role)
+        (folder / "site.yml").write_text(playbook)
+        give(lab, 7, RENDERED)
+        inventory = {"children": {"qubes": {"hosts": {"work": {"vmconfig_store": lab.guest(7).url}}}},
+                     "vars": {"vmconfig_destdir": str(folder / "root"), **FAMILY}}
+        said = ran(run(folder, "site.yml", inventory, ["-v"]))
+        # What was read is all that read_keys has to show.
+        assert '"timezone": "Asia/Tokyo"' in said
+        assert_rendered(folder / "root", roles=[role])
+
+    return page
+
+
+RUNS = {
+    "examples/from-dom0.yml": from_dom0,
+    "examples/inside-a-qube.yml": inside_a_qube,
+    "examples/offline-plan.yml": offline_plan,
+    "examples/plain-xen.yml": plain_xen,
+    "examples/qubes.yml": declaration,
+    "README.md": readme,
+    "docs/stores.md": page_of_stores,
+    "roles/read_keys/README.md": page_of_role("read_keys"),
+    "roles/resolver/README.md": page_of_role("resolver"),
+    "roles/timezone/README.md": page_of_role("timezone"),
+    "roles/xkb/README.md": page_of_role("xkb"),
+}
+
+
+def shown():
+    """Every example that a user finds."""
+    return sorted(["examples/" + name for name in os.listdir(ROOT / "examples")] + [page for page in PAGES if blocks(page)])
+
+
+@pytest.mark.parametrize("example", shown())
+def test_it_does_what_it_says(example, lab, tmp_path):
+    assert example in RUNS, "no test runs it: add it to RUNS"
+    RUNS[example](lab, tmp_path)
+
+
+def test_what_is_run_is_there():
+    assert set(RUNS) <= set(shown())
