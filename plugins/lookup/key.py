@@ -95,8 +95,19 @@ _stores = {}
 def _store(url, timeout, qube):
     mark = (url, timeout, qube if url == "auto" else None)
     if mark not in _stores:
-        _stores[mark] = open_store(url, timeout, [qube])
+        _stores[mark] = _only(open_store(url, timeout, [qube]))
     return _stores[mark]
+
+
+def _only(store):
+    """The store, or the one that is open already: a QubesDB daemon may have one connection of a process at a time."""
+    for mark, other in list(_stores.items()):
+        if other.url == store.url and other.timeout == store.timeout:
+            return other
+        if other.url == store.url:
+            other.close()
+            del _stores[mark]
+    return store
 
 
 class LookupModule(LookupBase):

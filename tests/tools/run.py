@@ -271,7 +271,8 @@ def integration(result: Result, venv: Venv, args: t.List[str]) -> None:
     python = os.path.join(venv.bin, "python")
     env = environment(venv, ANSIBLE_TEST_CONTENT_ROOT=tree)
     inside = [python, os.path.abspath(__file__), "integration-in-lab", *args]
-    code, output = run(result, [python, os.path.join("tests", "lab", "xenlab.py"), "run", "--", *inside], tree, env)
+    labs = [[python, os.path.join("tests", "lab", name), "run", "--"] for name in ("xenlab.py", "qubesdblab.py")]
+    code, output = run(result, [*labs[0], *labs[1], *inside], tree, env)
     if re.search(r"(?m)^xenlab: ", output) and not shutil.which("dpkg-deb"):
         result.write("!!! SKIPPED: no xenstored here, and only Debian's packages can be fetched\n")
         result.skipped += 1
@@ -286,8 +287,11 @@ def integration(result: Result, venv: Venv, args: t.List[str]) -> None:
 
 
 def integration_in_lab(args: t.List[str]) -> None:
-    """Started by xenlab.py, whose variables ansible-test would not pass on to the targets: they travel in its configuration."""
+    """Started by the labs, whose variables ansible-test would not pass on to the targets: they travel in its configuration."""
     config = {name.lower().replace("xenlab_", "lab_"): os.environ[name] for name in ("XENLAB_URL", "XENLAB_SOCKET", "XENLAB_BIN")}
+    config.update({name.lower().replace("qubesdblab_", "lab_qubesdb_"): os.environ[name] for name in ("QUBESDBLAB_URL", "QUBESDBLAB_CONTROL")})
+    # ansible-test runs the targets on a copy, without the lab.
+    config["lab_files"] = os.path.join(os.getcwd(), "tests", "lab")
     with open(os.path.join("tests", "integration", "integration_config.yml"), "w", encoding="utf-8") as stream:
         json.dump(config, stream)
     command = ["ansible-test", "integration", "--local", "--color", "no", "--truncate", "0", "--continue-on-error", *args]

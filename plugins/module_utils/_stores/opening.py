@@ -44,7 +44,7 @@ def open_store(url: str, timeout: float, qubes: Sequence[str]) -> Store:
         from .file import FileStore
         return FileStore(url, timeout, path)
     if kind == "qubesdb":
-        return _qubesdb(url, timeout, path or QUBESDB)
+        return _qubesdb(timeout, path or QUBESDB)
     if path:
         from .xenstore import XenStore
         return XenStore(url, timeout, path, _is_device(path))
@@ -76,7 +76,7 @@ def _auto(timeout: float, qubes: Sequence[str]) -> Store:
     """QubesDB before XenStore: on Qubes both are there, and the keys are in QubesDB."""
     sockets = QUBESDB + ("/qubesdb.sock" if list(qubes) == [SELF] else "/qubesdb*.sock")
     if glob.glob(sockets):
-        return _qubesdb("qubesdb://" + QUBESDB, timeout, QUBESDB)
+        return _qubesdb(timeout, QUBESDB)
     found = _xenstore(timeout, qubes)
     if found is None:
         raise _none(AUTO, qubes, [(sockets, False), *_xenstore_candidates(qubes)])
@@ -88,9 +88,9 @@ def _none(url: str, qubes: Sequence[str], candidates: Sequence[Tuple[str, bool]]
         url, ", ".join(map(show, qubes[:3])) or "any qube", ", ".join([path for path, _bus in candidates]), FORMS))
 
 
-def _qubesdb(url: str, timeout: float, folder: str) -> Store:
+def _qubesdb(timeout: float, folder: str) -> Store:
     from .qubesdb import QubesDb
-    return QubesDb(url, timeout, folder)
+    return QubesDb("qubesdb://" + folder, timeout, folder)
 
 
 def _xenstore(timeout: float, qubes: Sequence[str]) -> Optional[Store]:

@@ -4,6 +4,7 @@
 """Prints what qubes hold, or what they may do with it, as JSON: {qube: {key: text}}. It reads without the collection.
 
     show.py values|access xenstore TOOLS '{"work": 101}'
+    show.py values        qubesdb  tests/lab CONTROL '["work"]'
     show.py values        file     STORE.json
 
 Bytes that are not UTF-8 appear as \\xHH. A node with others in it and no value of its own is a directory, and no key.
@@ -44,6 +45,15 @@ def in_xenstore(what, tools, domids):
     return shown
 
 
+def in_qubesdb(what, lab_files, control, qubes):
+    """From the memory of the daemons, and not over their protocol."""
+    sys.path.insert(0, lab_files)
+    from qubesdblab import QubesdbLab
+
+    lab = QubesdbLab.attach(control)
+    return {qube: {key: text(value) for key, value in lab.keys(qube).items()} for qube in json.loads(qubes)}
+
+
 def in_file(what, path):
     with open(path, encoding="utf-8") as stream:
         data = json.load(stream)
@@ -55,7 +65,7 @@ def text(value):
     return value.decode("utf-8", "backslashreplace")
 
 
-READERS = {"xenstore": in_xenstore, "file": in_file}
+READERS = {"xenstore": in_xenstore, "qubesdb": in_qubesdb, "file": in_file}
 
 if __name__ == "__main__":
     print(json.dumps(READERS[sys.argv[2]](sys.argv[1], *sys.argv[3:])))
