@@ -83,7 +83,8 @@ def _look(store: Store, key: str, task: Task, is_met: Callable[[Optional[bytes]]
             untrusted_value = _value(store, task.qube, key)
             if is_met(untrusted_value):
                 return True, untrusted_value
-            if task.check_mode or not watch.wait(max(0.0, end - time.monotonic())):
+            left = end - time.monotonic()
+            if task.check_mode or left <= 0 or not watch.wait(left):
                 return False, untrusted_value
     finally:
         watch.end()

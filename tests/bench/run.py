@@ -71,8 +71,8 @@ def play(tasks: List[Dict[str, Any]], folder: pathlib.Path, **variables: Any) ->
     timings = folder / "timings"
     timings.unlink(missing_ok=True)
     (folder / "play.json").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": tasks}]))
-    environment = dict(os.environ, TIMINGS_FILE=str(timings), ANSIBLE_LIBRARY=str(folder / "library"), ANSIBLE_CALLBACKS_ENABLED="timings", ANSIBLE_CALLBACK_PLUGINS=str(HERE / "callback_plugins"),
-                       ANSIBLE_LOCALHOST_WARNING="false", ANSIBLE_INVENTORY_UNPARSED_WARNING="false")
+    environment = dict(os.environ, TIMINGS_FILE=str(timings), ANSIBLE_CALLBACKS_ENABLED="timings", ANSIBLE_CALLBACK_PLUGINS=str(HERE / "callback_plugins"),
+                       ANSIBLE_LIBRARY=str(folder / "library"), ANSIBLE_LOCALHOST_WARNING="false", ANSIBLE_INVENTORY_UNPARSED_WARNING="false")
     command = [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), str(folder / "play.json")]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800, check=False)
     if done.returncode:

@@ -14,6 +14,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -316,8 +317,6 @@ def test_a_daemon_that_hangs(qubes):
 
 
 def test_a_daemon_that_has_no_room_for_another_client(tmp_path):
-    import socket
-
     with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as queue:
         listener.bind(str(tmp_path / "qubesdb.work.sock"))
         listener.listen(0)
@@ -475,7 +474,8 @@ def test_what_cannot_be_undone_is_named_and_reported(qubes):
 def test_what_stands_after_a_daemon_was_lost_is_named(qubes, action):
     qubes.rule("work", "lag", kind="WRITE", path="/vm-config/[ab]", seconds=0.05)
     qubes.rule("work", action, kind="WRITE", path="/vm-config/z")
-    error = complains(qubes, DECLARED, ["'work'", "these changes stand: 'qubes-service/cups', 'qubes-timezone', 'vm-config/a', 'vm-config/b'", "perhaps written too: 'vm-config/z'"])
+    stands = "these changes stand: 'qubes-service/cups', 'qubes-timezone', 'vm-config/a', 'vm-config/b'"
+    error = complains(qubes, DECLARED, ["'work'", stands, "perhaps written too: 'vm-config/z'"])
     assert set(error.result["qubes"]["work"]["changed_keys"]) == {"qubes-timezone", "qubes-service/cups", "vm-config/a", "vm-config/b"}
 
 

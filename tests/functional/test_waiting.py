@@ -181,6 +181,13 @@ def test_a_change_between_the_watch_and_the_first_look_is_not_lost(qubes):
     timer.join()
 
 
+def test_a_qube_that_writes_the_key_all_the_time(qubes):
+    """Each look finds that it was written meanwhile. The time to wait is kept, and told."""
+    qubes.rule("work", "event", kind="READ", event_path="/vm-config/x")
+    with within(1.5), pytest.raises(VmconfigError, match="0.5 seconds are over and it is not present"):
+        waited(qubes.url, timeout=0.5)
+
+
 def test_a_daemon_that_is_restarted_meanwhile(qubes):
     timer = soon(qubes.restart, "work", {KEY: b"1"})
     with within(2):

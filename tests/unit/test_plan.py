@@ -149,3 +149,33 @@ def test_any_plan_carried_out_leaves_nothing_to_do(seed):
             assert after.values.get(name) == found.values.get(name)
         else:
             assert name not in after.values
+
+
+RULES = {"qubes-firewall/10.137.0.9/policy": "drop", "qubes-firewall/10.137.0.9/0000": "action=accept", "qubes-firewall/10.137.0.9": ""}
+HELD = {key: value.encode() for key, value in RULES.items()}
+
+
+def planned_for(keys, found, purge=(), guarded=False):
+    return plan("work", declare({"work": keys}, purge, "inherit", "reject", limit, guarded)["work"], Snapshot(found))
+
+
+@pytest.mark.parametrize("keys, found, expected", [
+    (RULES, HELD, []),
+    (RULES, {**HELD, "qubes-firewall/10.137.0.9/0000": b"action=drop"}, ["qubes-firewall/10.137.0.9/0000", "qubes-firewall/10.137.0.9"]),
+    ({**RULES, "vm-config/x": "1"}, HELD, ["vm-config/x"]),
+    ({**RULES, "qubes-firewall/10.137.0.90/policy": "drop"}, HELD, ["qubes-firewall/10.137.0.90/policy"]),
+    ({"qubes-iptables": "reload", "qubes-iptables-header": "new"}, {"qubes-iptables": b"reload"}, ["qubes-iptables-header", "qubes-iptables"]),
+    ({"qubes-iptables": "reload", "qubes-firewall/10.0.0.1/policy": "drop"}, {"qubes-iptables": b"reload"}, ["qubes-firewall/10.0.0.1/policy"]),
+], ids=str)
+def test_a_key_that_puts_others_into_force_is_written_again_when_one_of_them_changes(keys, found, expected):
+    assert [change.key for change in planned_for(keys, found)] == expected
+
+
+@pytest.mark.parametrize("keys, purge", [({"qubes-vm-type": "NetVM"}, ()), ({"name": None}, ()), ({}, ["qubes-firewall/"])], ids=str)
+def test_what_is_protected_may_not_change_where_it_is_guarded(keys, purge):
+    found = {"qubes-vm-type": b"AppVM", "name": b"work", **HELD}
+    assert planned_for(keys, found, purge)
+    with pytest.raises(Refused, match="'work'.*force: true.*Nothing was written"):
+        planned_for(keys, found, purge, guarded=True)
+    # What is right already is no change.
+    assert planned_for({"qubes-vm-type": "AppVM", "vm-config/x": "1"}, found, guarded=True)
