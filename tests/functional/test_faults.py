@@ -25,7 +25,7 @@ import pytest
 import wire
 from ansible_collections.qubes.vmconfig.plugins.module_utils._apply import Task, apply
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Stopped, StoreError, VmconfigError
-from harness import FilePlace, change, opened, read, within
+from harness import FilePlace, change, opened, read, select, within
 
 TIMEOUT = 1.0
 GRACE = 1.0  # what the issue allows beyond store_timeout
@@ -277,6 +277,19 @@ def test_a_peer_that_never_ends_a_listing(tmp_path):
 
     peer = Peer(str(tmp_path / "socket"), answer)
     complains(peer.url, limit=TIMEOUT * 3 + GRACE)
+    peer.close()
+
+
+def test_a_qube_that_restarts_again_and_again(tmp_path):
+    """Its name is there whenever it is looked for, and gone whenever its keys are read."""
+    names = itertools.cycle([b"work", b"other"])
+
+    def answer(kind, number, transaction):
+        return packet(kind, number, b"7\0" if kind == 1 else next(names), transaction)
+
+    peer = Peer(str(tmp_path / "socket"), answer)
+    with within(TIMEOUT), pytest.raises(StoreError, match="'work' restarted meanwhile. Run again"):
+        opened(peer.url, TIMEOUT).read({"work": select()})
     peer.close()
 
 

@@ -224,6 +224,17 @@ def test_a_qube_that_restarted_between_two_tasks_is_found_again(lab, store):
     assert read(store, "qubes-timezone") == {"qubes-timezone": b"Asia/Tokyo"}
 
 
+def test_a_name_that_another_domain_has_by_now(lab, store):
+    read(store, "qubes-timezone")
+    lab.write(HOME + "name", "old")
+    lab.write("/local/domain/8/name", "work")
+    assert read(store, "qubes-timezone") == {"qubes-timezone": b"Europe/Warsaw"}
+    lab.write("/local/domain/8/name", "personal")
+    assert store.missing(["work"]) == ["work"]
+    with pytest.raises(QubeMissing, match="'work'"):
+        read(store, "qubes-timezone")
+
+
 # -- permissions --
 
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Dict, List, Sequence
+from typing import Dict, Iterable, List, Sequence
 
 from .._errors import QubeMissing, names
 from .._text import escape, show
 from .conversing import Failure
 from .xentree import DOMAINS, Tree, node
-from .xenwire import Op, Reply
+from .xenwire import Op, Reply, Request
 
 SELF = "self"
 _NAME = r"[A-Za-z0-9_.:@+-]{1,64}"
@@ -42,6 +42,7 @@ class Domains:
 
     def missing(self, qubes: List[str]) -> List[str]:
         """Those that are not here."""
+        self.forget(qubes)
         self.resolve(qubes)
         return [qube for qube in qubes if qube not in self._bases]
 
@@ -55,11 +56,7 @@ class Domains:
         return {domid: _name(reply) for domid, reply in zip(domids, replies)}
 
     def resolve(self, qubes: Sequence[str]) -> None:
-        """Finds out where these qubes' keys are. What is known from an earlier call is looked at again: names move."""
-        known = [qube for qube in qubes if qube in self._bases]
-        for qube, stands in zip(known, self.stand(known)):
-            if not stands:
-                del self._bases[qube]
+        """Finds out where these qubes' keys are, unless it is known from an earlier call. Names move: see ``moved``."""
         unknown = [qube for qube in qubes if qube not in self._bases]
         if SELF in unknown:
             self._bases[SELF] = self._own()
@@ -92,11 +89,20 @@ class Domains:
                 raise self._tree.error("%s is the name of the domains %s; give the domid of the one that is meant" % (show(name), ", ".join(domids)))
         return {name: "%s/%s/" % (DOMAINS, domids[0]) for name, domids in found.items()}
 
-    def stand(self, qubes: Sequence[str], transaction: int = 0) -> List[bool]:
-        """Whether these qubes are still where they were found."""
+    def proofs(self, qubes: Iterable[str]) -> List[Request]:
+        """One request for each qube, whose reply tells ``moved`` whether the qube is still where it was found."""
         paths = [self._bases[qube] + "name" if _is_name(qube) else self._bases[qube][:-1] for qube in qubes]
-        replies = self._tree.ask([(Op.READ, node(path)) for path in paths], transaction)
-        return [not isinstance(reply, Failure) and (not _is_name(qube) or _name(reply) == qube) for qube, reply in zip(qubes, replies)]
+        return [(Op.READ, node(path)) for path in paths]
+
+    @staticmethod
+    def moved(qubes: Iterable[str], proofs: Iterable[Reply]) -> List[str]:
+        """Those of the qubes that are no longer where they were found."""
+        return [qube for qube, reply in zip(qubes, proofs) if (_name(reply) != qube if _is_name(qube) else reply == "ENOENT")]
+
+    def forget(self, qubes: Iterable[str]) -> None:
+        """Has these qubes looked for again."""
+        for qube in qubes:
+            self._bases.pop(qube, None)
 
     def base(self, qube: str) -> str:
         """The path of a qube's keys; ``QubeMissing`` when it is not here."""
