@@ -6,21 +6,21 @@
 
 RUN = @sh tests/tools/python.sh tests/tools/run.py
 
-.PHONY: help demo test test-all bench sanity unit functional integration lint importer build clean
+.PHONY: help demo test test-all bench sanity unit functional waiting integration lint importer build clean
 
 help:
 	@echo 'make demo [STORE=file|xenstore|qubesdb]'
 	@echo '                                 see it work, on a file, on a real xenstored or on a peer of QubesDB'
 	@echo 'make test                        sanity, unit, functional and integration tests, lint'
 	@echo 'make test-all                    the same, then the oldest and the newest ansible-core, every Python, galaxy-importer'
-	@echo 'make sanity | unit | functional | integration | lint | importer'
+	@echo 'make sanity | unit | functional | waiting | integration | lint | importer'
 	@echo '                                 one of these; ARGS="..." goes to the test tool'
 	@echo 'make bench                       what it costs, side by side with what it replaces'
 	@echo 'make build                       the collection, as a file that ansible-galaxy installs'
 	@echo 'make clean                       remove what was built; .cache stays'
 	@echo
 	@echo 'PYTHON=/path/to/python and CORE=2.19 choose the interpreter and the ansible-core.'
-	@echo 'NO_INSTALL=1 installs no system package, also as root. JOBS=1 runs one group at a time, instead of two.'
+	@echo 'NO_INSTALL=1 installs no system package, also as root. JOBS=1 runs one group at a time, instead of three.'
 
 demo:
 	$(RUN) demo --store $(or $(STORE),file)

@@ -38,6 +38,8 @@ COLLECTION = os.path.join("ansible_collections", "qubes", "vmconfig")
 GROUP_TIMEOUT = 1800
 # The closing list names so many of a group's failures; its log has all.
 PROBLEMS_SHOWN = 20
+# Functional tests that mostly wait for a time to be over, and so cost those beside them little.
+WAITING = ["tests/functional/test_%s.py" % name for name in ("faults", "qubesdb", "waiting")]
 # ansible-test only warns when it skips these, for want of a tool.
 SANITY_MUST_RUN = {"pep8", "pylint", "shellcheck", "validate-modules", "yamllint"}
 
@@ -256,7 +258,11 @@ def unit(result: Result, venv: Venv, args: t.List[str]) -> None:
 
 def functional(result: Result, venv: Venv, args: t.List[str]) -> None:
     # One after the other: they start daemons, and watch the clock.
-    _pytest(result, venv, args or ["tests/functional", "tests/lab"])
+    _pytest(result, venv, args or ["tests/functional", "tests/lab", *("--ignore=" + path for path in WAITING)])
+
+
+def waiting(result: Result, venv: Venv, args: t.List[str]) -> None:
+    _pytest(result, venv, args or list(WAITING))
 
 
 def _pytest(result: Result, venv: Venv, args: t.List[str]) -> None:
@@ -340,14 +346,15 @@ class Job(t.NamedTuple):
 LAB = ("venv", "compiler", "xkb")
 GROUPS = {
     "functional": Group(functional, "test", "", LAB),
+    "waiting": Group(waiting, "test", "", LAB),
     "integration": Group(integration, "test", TREE, (*LAB, "ssh")),
     "sanity": Group(sanity, "test", SOURCES),
     "lint": Group(lint, "lint", SOURCES),
     "unit": Group(unit, "test", ""),
     "importer": Group(importer, "importer", ""),
 }
-# The longest first, for two run at a time.
-TEST = ("functional", "integration", "sanity", "lint", "unit")
+# The longest first, for some run at a time.
+TEST = ("functional", "integration", "waiting", "sanity", "lint", "unit")
 
 
 def plan(names: t.Iterable[str], python: Python, core: str, args: t.List[str], suffix: str = "", **more: t.Any) -> t.List[Job]:
@@ -376,7 +383,7 @@ def plan_all(python: Python, core: str) -> t.Tuple[t.List[Job], t.List[str]]:
         if found is None:
             absent.append("ansible-core %s, for want of Python %s" % (other, " or ".join(versions)))
         elif other != core:
-            jobs += plan(("unit", "functional", "integration"), found, other, [], "-" + other)
+            jobs += plan(("unit", "functional", "waiting", "integration"), found, other, [], "-" + other)
     return jobs, absent
 
 
@@ -409,7 +416,9 @@ def run_jobs(jobs: t.Sequence[Job], absent: t.Sequence[str]) -> int:
                 busy.remove(job.folder or job.name)
                 changed.notify_all()
 
-    workers = [threading.Thread(target=work, daemon=True) for dummy in range(int(os.environ.get("JOBS") or min(2, os.cpu_count() or 1)))]
+    # One more than there are processors, because one of the groups mostly waits; no more than three, because others watch the clock.
+    count = int(os.environ.get("JOBS") or min(3, (os.cpu_count() or 1) + 1))
+    workers = [threading.Thread(target=work, daemon=True) for dummy in range(count)]
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -210,7 +210,7 @@ class XenStore(Store):
         except _Moved:
             raise self._tree.error("qube %s restarted meanwhile; none of its keys was written. Run again" % show(qube)) from None
         changes = replan(found)
-        self._write(qube, base, [change for change in changes if change.after != change.before], transaction)
+        self._write(qube, base, [change for change in changes if change.after != change.before or not change.access_after], transaction)
         self._allow(qube, base, [change for change in changes if change.access_after], transaction)
         return changes
 
