@@ -426,6 +426,23 @@ def test_stuck_while_it_is_written(fleet):
     assert {fleet.keys(qube)["qubes-timezone"] for qube in set(FLEET) - {"vm03", "vm04", "vm05"}} == {b"Asia/Tokyo"}
 
 
+def test_ended_between_reading_and_writing(qubes):
+    with store_of(qubes) as store:
+        task = Task({qube: {"qubes-timezone": "Asia/Tokyo"} for qube in SEED})
+        read_all = store.read
+
+        def read_then_end(*args):
+            found = read_all(*args)
+            qubes.end("work")
+            return found
+
+        store.read = read_then_end
+        with pytest.raises(Stopped, match="'work' is not in.*written: 'personal'") as caught:
+            apply(store, task)
+    assert list(caught.value.result["qubes"]) == ["personal"]
+    assert qubes.keys("personal")["qubes-timezone"] == b"Asia/Tokyo"
+
+
 def test_reading_goes_on_without_the_stuck_one(fleet, tmp_path):
     fleet.freeze("vm07")
     results = play(tmp_path, {"info": keys_info(keys=["qubes-timezone"], store=fleet.url, store_timeout=TIMEOUT)}).results

@@ -92,10 +92,13 @@ class QubesDb(Store):
         twin = name + ".ro.sock"
         return twin if not writing and os.path.exists(twin) else name + ".sock"
 
+    def _absent(self, qube: str) -> QubeMissing:
+        return QubeMissing("qube %s is not in %s: there is no socket %s; in it are %s. QubesDB has running qubes alone" % (
+            show(qube), self.url, show(self._socket(qube, True)), names(self.qubes())))
+
     def _need(self, qubes: List[str]) -> None:
         for qube in self.missing(qubes):
-            raise QubeMissing("qube %s is not in %s: there is no socket %s; in it are %s. QubesDB has running qubes alone" % (
-                show(qube), self.url, show(self._socket(qube, True)), names(self.qubes())))
+            raise self._absent(qube)
 
     # reading and writing
 
@@ -114,14 +117,16 @@ class QubesDb(Store):
         return outcome.done[qube]
 
     def update_all(self, updates: Mapping[str, Update]) -> Outcome:
-        self._need(list(updates))
+        # Ended since it was read: that is no other's failure.
+        gone: Dict[str, VmconfigError] = {qube: self._absent(qube) for qube in self.missing(list(updates))}
         with ExitStack() as turn:
             try:
                 turn.enter_context(locked(self.folder, self.timeout))
             except OSError as error:
                 raise StoreError("%s: the folder %s cannot be locked: %s" % (self.url, self.folder, error.strerror)) from None
-            return Outcome(*self._together({
-                qube: self._daemon(qube).update(Reading(update.selection), update.replan) for qube, update in updates.items()}))
+            done, failed = self._together({
+                qube: self._daemon(qube).update(Reading(update.selection), update.replan) for qube, update in updates.items() if qube not in gone})
+        return Outcome(done, {**gone, **failed})
 
     def _daemon(self, qube: str) -> Daemon:
         if qube not in self._daemons:
