@@ -81,16 +81,16 @@ def libxenstore() -> str:
 
 
 @functools.lru_cache(maxsize=None)
-def built(source: str) -> str:
-    """The path of the shared library built from the C file `source` of this folder. Raises LabUnavailable."""
+def built(source: str, program: bool = False) -> str:
+    """The path of the shared library, or of the program, built from the C file `source` of this folder. Raises LabUnavailable."""
     path = os.path.join(HERE, source)
     with open(path, "rb") as stream:
         digest = hashlib.sha256(stream.read()).hexdigest()[:16]
-    name = "%s-%s-%s.so" % (os.path.splitext(source)[0], platform.machine(), digest)
-    library = os.path.join(_cache("lab"), name)
-    if not os.path.exists(library):
-        _compile(path, library)
-    return library
+    name = "%s-%s-%s%s" % (os.path.splitext(source)[0], platform.machine(), digest, "" if program else ".so")
+    target = os.path.join(_cache("lab"), name)
+    if not os.path.exists(target):
+        _compile(path, target, [] if program else ["-shared", "-fPIC"])
+    return target
 
 
 # -- Xen --
@@ -179,16 +179,16 @@ def _check_complete(root: str) -> None:
 # -- C --
 
 
-def _compile(source: str, library: str) -> None:
+def _compile(source: str, target: str, form: List[str]) -> None:
     compiler = shutil.which("cc")
     if not compiler:
         raise LabUnavailable("the lab needs a C compiler, and there is no `cc`")
-    handle, unfinished = tempfile.mkstemp(dir=os.path.dirname(library))
+    handle, unfinished = tempfile.mkstemp(dir=os.path.dirname(target))
     os.close(handle)
     try:
-        _run([compiler, "-shared", "-fPIC", "-O2", "-Wall", "-o", unfinished, source, "-ldl"])
+        _run([compiler] + form + ["-O2", "-Wall", "-o", unfinished, source, "-ldl"])
         os.chmod(unfinished, 0o755)
-        os.rename(unfinished, library)
+        os.rename(unfinished, target)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(unfinished)

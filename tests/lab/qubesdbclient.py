@@ -14,7 +14,7 @@ import socket
 import struct
 from typing import TYPE_CHECKING, Callable, Deque, List, NamedTuple, Optional
 
-from qubesdbloop import Stream
+from loop import Stream
 from qubesdbprotocol import HEADER, MESSAGE, PATH_MAX, STALE, Request, shown
 
 if TYPE_CHECKING:

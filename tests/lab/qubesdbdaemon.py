@@ -11,7 +11,7 @@ import socket
 from typing import TYPE_CHECKING, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from qubesdbclient import Client, Outcome
-from qubesdbloop import Loop
+from loop import Loop
 from qubesdbprotocol import (
     CHANGES, DATA_MAX, ERROR, ERROR_NOENT, KINDS, LIST, OK, PATH, R_LIST, R_MULTIREAD, R_READ, R_WATCH, READ, RM, UNWATCH, WATCH, WRITE,
     Database, Entry, Request, kind_name, path_of, shown, text,

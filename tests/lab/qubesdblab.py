@@ -12,57 +12,25 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import select
-import shutil
 import signal
-import socket as sockets
 import subprocess
 import sys
-import tempfile
-from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Union
+from typing import Callable, Dict, List, Mapping, Optional, Sequence, Union
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, HERE)
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from qubesdbpeer import CONTROL, LOG, OWN, decoded, encoded  # noqa: E402
+from lab import Lab, LabError  # noqa: E402
+from qubesdbpeer import OWN  # noqa: E402
 from qubesdbprotocol import CHANGES, KINDS, Entry  # noqa: E402
-
-SOCKET_PATH_MAX = 107
-WAIT = 15.0  # seconds, for everything the lab waits for
 
 Text = Union[str, bytes]
 Keys = Mapping[str, Text]
 
 
-class LabError(RuntimeError):
-    """The lab did not do what was asked."""
+class QubesdbLab(Lab):
+    """Daemons of qubes, all served by one process. Keys have no leading slash."""
 
-
-class QubesdbLab:
-    """Daemons of qubes, in `folder` (default: a short temporary one, removed by stop()), all served by one process.
-
-    Keys have no leading slash. Each call is a connection of its own to that process, so threads and forked children may call as well.
-    """
-
-    def __init__(self, folder: Optional[str] = None) -> None:
-        self._temporary = folder is None
-        self.folder = _short_folder() if folder is None else os.path.abspath(folder)
-        self.control = os.path.join(self.folder, CONTROL)
-        if len(self.control) > SOCKET_PATH_MAX:
-            raise ValueError("%s is too long for the paths of UNIX sockets" % self.folder)
-        self._peer: Optional[subprocess.Popen[bytes]] = None
-
-    @classmethod
-    def attach(cls, control: str) -> QubesdbLab:
-        """A lab that runs already, for its calls; its owner ends it."""
-        return cls(os.path.dirname(os.path.abspath(control)))
-
-    def __enter__(self) -> QubesdbLab:
-        self.start()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.stop()
+    program = "qubesdbpeer.py"
 
     @property
     def url(self) -> str:
@@ -71,38 +39,6 @@ class QubesdbLab:
     def environment(self) -> Dict[str, str]:
         """What a command needs to find this lab."""
         return {"QUBESDBLAB_URL": self.url, "QUBESDBLAB_FOLDER": self.folder, "QUBESDBLAB_CONTROL": self.control}
-
-    def start(self) -> None:
-        if self._peer:
-            raise LabError("the lab is running")
-        os.makedirs(self.folder, mode=0o700, exist_ok=True)
-        command = [sys.executable, os.path.join(HERE, "qubesdbpeer.py"), self.folder]
-        with open(os.path.join(self.folder, LOG), "wb") as log:
-            # A session of its own: Ctrl-C is for the test, which then stops the lab.
-            self._peer = subprocess.Popen(
-                command + ["--remove"] * self._temporary, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
-            )
-        assert self._peer.stdout
-        ready, _write, _error = select.select([self._peer.stdout], [], [], WAIT)
-        if not ready or self._peer.stdout.readline() != b"ready\n":
-            error = self._error("the peer did not start")
-            self.stop()
-            raise error
-
-    def stop(self) -> None:
-        """Ends the daemons; harmless when there are none."""
-        peer, self._peer = self._peer, None
-        if peer:
-            assert peer.stdin and peer.stdout
-            peer.stdin.close()
-            try:
-                peer.wait(WAIT)
-            except subprocess.TimeoutExpired:
-                peer.kill()
-                peer.wait(WAIT)
-            peer.stdout.close()
-            if self._temporary:
-                shutil.rmtree(self.folder, ignore_errors=True)
 
     # -- daemons --
 
@@ -115,63 +51,59 @@ class QubesdbLab:
         self.add_many({OWN: keys or {}}, twin)
 
     def add_many(self, qubes: Mapping[str, Keys], twin: bool = True) -> None:
-        self._call("add", qubes={qube: _as_bytes(keys) for qube, keys in qubes.items()}, twin=twin)
+        self.call("add", qubes={qube: _as_bytes(keys) for qube, keys in qubes.items()}, twin=twin)
 
     def qubes(self) -> List[str]:
-        return self._call("qubes")
+        return self.call("qubes")
 
     def kill(self, qube: str) -> None:
         """As SIGKILL: connections end, the sockets stay and refuse, the database is lost."""
-        self._call("kill", qube=qube)
+        self.call("kill", qube=qube)
 
     def end(self, qube: str) -> None:
         """As SIGTERM: the sockets are gone."""
-        self._call("end", qube=qube)
+        self.call("end", qube=qube)
 
     def restart(self, qube: str, keys: Optional[Keys] = None) -> None:
         """A new daemon at the same sockets."""
-        self._call("restart", qube=qube, keys=_as_bytes(keys or {}))
+        self.call("restart", qube=qube, keys=_as_bytes(keys or {}))
 
     def freeze(self, qube: str) -> None:
         """Stops it in its tracks: clients connect, and hear nothing until thaw()."""
-        self._call("freeze", qube=qube)
+        self.call("freeze", qube=qube)
 
     def thaw(self, qube: str) -> None:
-        self._call("thaw", qube=qube)
+        self.call("thaw", qube=qube)
 
     # -- what they hold, from the peer's memory --
 
     def keys(self, qube: str) -> Dict[str, bytes]:
-        return self._call("keys", qube=qube)
+        return self.call("keys", qube=qube)
 
     def put(self, qube: str, key: str, value: Text) -> None:
         """As the other side of the vchan does it: nothing is asked, watches fire."""
-        self._call("put", qube=qube, key=key, value=_bytes(value))
+        self.call("put", qube=qube, key=key, value=_bytes(value))
 
     def remove(self, qube: str, key: str) -> None:
         """As put(); a key with a trailing slash is a prefix, an empty one is everything."""
-        self._call("remove", qube=qube, key=key)
+        self.call("remove", qube=qube, key=key)
 
     # -- what clients did --
 
     def requests(self, qube: str) -> List[Entry]:
         """In the order in which they came, answered or not."""
-        return [Entry(*fields) for fields in self._call("requests", qube=qube)]
+        return [Entry(*fields) for fields in self.call("requests", qube=qube)]
 
     def writes(self, qube: str) -> List[Entry]:
         return [request for request in self.requests(qube) if request.kind in {KINDS[kind] for kind in CHANGES}]
 
     def violations(self, qube: str) -> List[str]:
         """What would have stalled or ended a real daemon, or was refused for its form; the README lists them."""
-        return self._call("violations", qube=qube)
+        return self.call("violations", qube=qube)
 
     def clear(self, qube: str) -> None:
         """Forgets requests and violations."""
-        self._call("clear", qube=qube)
-
-    def seconds(self) -> float:
-        """The peer's own CPU time, to be set aside from what is measured."""
-        return self._call("seconds")
+        self.call("clear", qube=qube)
 
     # -- what they do wrong --
 
@@ -182,39 +114,11 @@ class QubesdbLab:
         """Misbehave, with the requests that match: an action of qubesdbrules.py and its arguments. The first of several rules is taken."""
         if isinstance(arguments.get("keys"), dict):
             arguments["keys"] = _as_bytes(arguments["keys"])
-        self._call("rule", qube=qube, action=action, kind=kind, path=path, skip=skip, times=times, arguments=arguments)
+        self.call("rule", qube=qube, action=action, kind=kind, path=path, skip=skip, times=times, arguments=arguments)
 
     def unrule(self, qube: str) -> None:
         """Behave again. What a connection is in the middle of goes on."""
-        self._call("unrule", qube=qube)
-
-    # -- the control socket --
-
-    def _call(self, name: str, **arguments: object) -> Any:
-        try:
-            with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as line:
-                line.settimeout(WAIT)
-                line.connect(self.control)
-                line.sendall(encoded(dict(arguments, call=name)))
-                with line.makefile("rb") as stream:
-                    answer = decoded(stream.readline() or b"{}")
-        except OSError as error:
-            raise self._error("%s: %s" % (name, error)) from None
-        if "result" not in answer:
-            raise self._error("%s: %s" % (name, answer.get("error", "no answer")))
-        return answer["result"]
-
-    def _error(self, message: str) -> LabError:
-        try:
-            with open(os.path.join(self.folder, LOG), "rb") as stream:
-                tail = stream.read()[-2000:].decode(errors="replace").strip()
-        except OSError:
-            tail = ""
-        return LabError("%s\n%s: %s" % (message, LOG, tail) if tail else message)
-
-
-def _short_folder() -> str:
-    return tempfile.mkdtemp(prefix="qubesdblab.", dir="/tmp" if os.access("/tmp", os.W_OK) else None)
+        self.call("unrule", qube=qube)
 
 
 def _bytes(text: Text) -> bytes:
