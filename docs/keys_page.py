@@ -37,7 +37,7 @@ def line(row: Row) -> str:
     releases = "%s to %s" % (row.since, row.until) if row.until and row.until != row.since else row.since + ("" if row.until else " on")
     key = "`%s`" % row.name + "".join(" (also `%s`)" % alias for alias in row.aliases)
     place = "" if row.secret else "`%s`" % row.place
-    cells = (key, meaning, form, place, releases, row.present, row.owner, row.setting, row.lasts.replace("_", " "), row.effective)
+    cells = (key, meaning, form, place, releases, row.present, row.owner, str(row.setting), row.lasts.replace("_", " "), row.effective)
     return "| %s |" % " | ".join(map(cell, cells))
 
 

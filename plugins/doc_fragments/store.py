@@ -13,8 +13,11 @@ options:
   store:
     description:
       - Where the keys are.
-      - V(auto) is the machine's own live store, QubesDB before XenStore. Inside a qube that is its own QubesDB or the XenBus
-        device, elsewhere the QubesDB sockets of dom0 or the socket of C(xenstored).
+      - V(auto) is for V(self), and where no qube is named inside one, the qube's own live store, its QubesDB or else the XenBus
+        device. For other qubes it is V(admin) where there is an Admin API that answers, else the live store of dom0, its
+        QubesDB sockets or else the socket of C(xenstored).
+      - V(admin) is the settings behind the keys, through the Admin API of Qubes R4, in dom0 or in a management qube. What is
+        written there lasts, and halted qubes are there too.
       - V(qubesdb) or V(qubesdb:///DIR) is QubesDB, where DIR is the folder of the sockets, C(/var/run/qubes) by default. Needs
         nothing but Python.
       - V(xenstore) or V(xenstore:///PATH) is XenStore, where PATH is a socket or a XenBus device. Needs the Python library C(pyxs).

@@ -83,6 +83,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible_collections.qubes.vmconfig.plugins.module_utils import _interface
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Refused, VmconfigError
 from ansible_collections.qubes.vmconfig.plugins.module_utils._inspect import plain, read, selected
+from ansible_collections.qubes.vmconfig.plugins.module_utils._plan import UNTOLD
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.opening import open_store
 from ansible_collections.qubes.vmconfig.plugins.module_utils._text import show
 
@@ -135,12 +136,15 @@ class LookupModule(LookupBase):
     def _value(self, term, qube, store, found, has_default):
         selection = _interface.select([term])
         if selection.globs:
-            return {key: self._decoded(key, qube, value) for key, value in sorted(found.values.items()) if selection.matches(key)}
+            return {key: self._decoded(key, qube, value) for key, value in sorted(found.values.items())
+                    if selection.matches(key) and value is not UNTOLD}
         key = selection.exact[0]
+        if found.values.get(key) is UNTOLD:
+            raise Refused("qube %s, key %s: it is there, but %s does not tell its value" % (show(qube), show(key), store.url))
         if key in found.values:
             return self._decoded(key, qube, found.values[key])
         if key in found.denied:
-            raise Refused("qube %s, key %s: it may not be read in %s" % (show(qube), show(key), store.url))
+            raise Refused("qube %s, key %s: it may not be read in %s. %s" % (show(qube), show(key), store.url, found.hint))
         if has_default:
             return self.get_option("default")
         raise Refused("qube %s has no key %s in %s; give default if that may be" % (show(qube), show(key), store.url))

@@ -33,6 +33,7 @@ class Task(NamedTuple):
 def apply(store: Store, task: Task) -> Dict[str, Any]:
     """Makes the store hold what the task declares, and returns the module's result."""
     wanted = declare(task.qubes, task.purge, task.access, task.unknown, store.limit, store.protects and not task.force)
+    wanted = {qube: each._replace(keys={key: store.canonical(key, value) for key, value in each.keys.items()}) for qube, each in wanted.items()}
     if task.access != INHERIT and not store.permissions:
         raise Refused("access: %s cannot be had: %s has no permissions for single keys. Nothing was written." % (task.access, store.url))
     try:

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from . import _interface
 from ._errors import Refused, SomeUnread, StoreError, names
-from ._plan import Snapshot
+from ._plan import UNTOLD, Snapshot
 from ._stores.base import Store
 from ._text import show
 
@@ -101,16 +101,18 @@ def report(snapshot: Snapshot, selection: _interface.Selection, raw: bool) -> Di
     for key in sorted(snapshot.values):
         untrusted_value = snapshot.values[key]
         found = _interface.find(key)
-        if not found:
+        if not found or untrusted_value is UNTOLD:
             continue
         try:
             _put(config, _place(found), _interface.decode(key, untrusted_value))
         except Refused as error:
             invalid[key] = {"value": show(untrusted_value), "reason": str(error)}
     _derive(config, lambda key: selection.matches(key) and key not in snapshot.values and key not in snapshot.denied)
-    result = {"config": config, "invalid": invalid, "denied": sorted(snapshot.denied)}
+    result: Dict[str, Any] = {"config": config, "invalid": invalid, "denied": sorted(snapshot.denied)}
+    untold = sorted(key for key, value in snapshot.values.items() if value is UNTOLD)
+    result.update({name: keys for name, keys in (("untold", untold), ("defaults", sorted(snapshot.defaults))) if keys})
     if raw:
-        result["raw"] = {key: plain(value) for key, value in sorted(snapshot.values.items())}
+        result["raw"] = {key: plain(value) for key, value in sorted(snapshot.values.items()) if value is not UNTOLD}
     return result
 
 

@@ -20,6 +20,7 @@ from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from ._errors import Refused
 from ._forms import Address, Addresses, Choice, Form, Keyboard, Keymap, Malformed, Netmask, Number, Pattern, Switch, Text
+from ._settings import ALWAYS, Computed, Feature, Flag, Layout, Property, Removal, Service, Setting
 from ._text import show
 
 DOM0, VM = "dom0", "vm"
@@ -58,12 +59,23 @@ PERSIST = Pattern(r"(?:(?:file|dir):[A-Za-z0-9_.-]+:[A-Za-z0-9_.-]+:[0-7]{3,4}:)
 VM_TYPES = Choice("AppVM", "NetVM", "ProxyVM", "TemplateVM", "StandaloneVM", "HVM", "TemplateHVM", "DispVM", "DisposableVM", "AdminVM")
 
 
+COMPUTED = Computed("qubesd computes it")
+IDENTITY = Computed("qubesd computes it from the qube's class and template", ALWAYS)
+NETVM = Computed("qubesd computes it from the property netvm", "netvm")
+NETVM_IPV6 = Computed("qubesd computes it from the property netvm and the feature ipv6")
+SERVES = Computed("qubesd computes it for a qube with the property provides_network", "provides_network")
+GUIVM = Computed("qubesd computes it from the properties guivm and audiovm")
+FIREWALL = Computed("qvm-firewall sets it")
+OF_THE_VM = Computed("the qube itself writes it")
+OLD = Computed("releases up to R3 alone have it")
+
+
 class Row(NamedTuple):
     """One key, or with capitals in its name a family of keys.
 
     ``place`` is where the typed value stands in ``config`` (dots between levels, ``*`` for what the capitals stood for).
-    ``setting`` is what lasts behind the key on R4. ``lasts`` is how long a write into a live QubesDB does. ``effective`` is
-    when the VM notices a change. ``empty`` allows the empty text. ``protected`` needs ``force`` on a live QubesDB. Writing
+    ``setting`` is what lasts behind the key on R4, or what computes it. ``lasts`` is how long a write into a live QubesDB
+    does. ``effective`` is when the VM notices a change. ``empty`` allows the empty text. ``protected`` needs ``force`` on a live QubesDB. Writing
     the key, even the same value, puts the keys into force that begin with its name and ``commits``.
     """
 
@@ -75,7 +87,7 @@ class Row(NamedTuple):
     until: str = ""
     present: str = "always"
     owner: str = DOM0
-    setting: str = ""
+    setting: Setting = COMPUTED
     lasts: str = UNTIL_NETVM_CHANGE
     effective: str = RESTART
     empty: bool = False
@@ -119,114 +131,118 @@ def _net_config() -> List[Row]:
 
 ROWS: Tuple[Row, ...] = (
     # identity
-    Row("name", QUBE, "name", "R3.0", "the qube's name; the host name at early boot", protected=True),
-    Row("type", Choice("AppVM", "StandaloneVM", "TemplateVM", "DispVM", "AdminVM"), "type", "R4.0", "the qube's class", protected=True),
-    Row("default-user", USER, "default_user", "R4.0", "the user that sessions and calls run as", setting="property default_user"),
-    Row("qubes-vm-type", VM_TYPES, "vm_type", "R1", "which defaults its services have", protected=True),
+    Row("name", QUBE, "name", "R3.0", "the qube's name; the host name at early boot", protected=True, setting=IDENTITY),
+    Row("type", Choice("AppVM", "StandaloneVM", "TemplateVM", "DispVM", "AdminVM"), "type", "R4.0", "the qube's class", protected=True, setting=IDENTITY),
+    Row("default-user", USER, "default_user", "R4.0", "the user that sessions and calls run as", setting=Property("default_user")),
+    Row("qubes-vm-type", VM_TYPES, "vm_type", "R1", "which defaults its services have", protected=True, setting=IDENTITY),
     Row("qubes-vm-updateable", BOOL, "updateable", "R1", "whether changes of the root volume survive a restart", protected=True,
-        aliases=("qubes-vm-updatable",)),
-    Row("qubes-vm-persistence", Choice("full", "rw-only", "none"), "persistence", "R3.0", "what survives a restart", protected=True),
-    Row("qubes-debug-mode", BIT, "debug", "R2", "debug mode", setting="property debug"),
-    Row("qubes-base-template", QUBE, "template", "R3.0", "the template it is based on", empty=True, protected=True),
+        aliases=("qubes-vm-updatable",), setting=IDENTITY),
+    Row("qubes-vm-persistence", Choice("full", "rw-only", "none"), "persistence", "R3.0", "what survives a restart", protected=True, setting=IDENTITY),
+    Row("qubes-debug-mode", BIT, "debug", "R2", "debug mode", setting=Flag("debug")),
+    Row("qubes-base-template", QUBE, "template", "R3.0", "the template it is based on", empty=True, protected=True, setting=IDENTITY),
     Row("qubes-random-seed", BASE64, "random_seed", "R3.1", "entropy for the first boot; the VM removes it", present="at start",
         secret=True, lasts=UNTIL_RESTART),
     # what a user set
     Row("qubes-timezone", ZONE, "timezone", "R1", "the time zone", present="dom0's zone is known and the qube has no feature anon-timezone",
-        setting="feature anon-timezone (removes it)"),
-    Row("qubes-keyboard", Keymap(), "keyboard.keymap", "R1", "a keymap for xkbcomp", until="R4.0", present="R1 to R4.0"),
+        setting=Removal("anon-timezone", "vm-config/timezone for a zone of the qube's own")),
+    Row("qubes-keyboard", Keymap(), "keyboard.keymap", "R1", "a keymap for xkbcomp", until="R4.0", present="R1 to R4.0", setting=OLD),
     Row("keyboard-layout", Keyboard(), "keyboard", "R4.1", "the keyboard layout for setxkbmap", present="a GuiVM is set",
-        setting="property keyboard_layout", effective=NOW),
+        setting=Layout("keyboard_layout", pushed=True), effective=NOW),
     Row("qubes-service/SERVICE", BIT, "services.*", "R2", "a service on or off; missing is the VM's default", present="per service",
-        setting="feature service.NAME"),
+        setting=Service("service.NAME", pushed=True)),
+    Row("qubes-service/meminfo-writer", BIT, "services.meminfo-writer", "R2", "memory balancing on or off",
+        setting=Computed("it follows the property maxmem, where 0 is off")),
     Row("vm-config/OPTION", TEXT, "vm_config.*", "R4.2", "the administrator's own settings", present="per feature",
-        setting="feature vm-config.NAME", effective=NOW, empty=True),
-    Row("persist/NAME", PERSIST, "persist.*", "R4.3", "a path kept by bind-dirs", present="per feature", setting="feature custom-persist.NAME",
+        setting=Feature("vm-config.NAME", pushed=True), effective=NOW, empty=True),
+    Row("persist/NAME", PERSIST, "persist.*", "R4.3", "a path kept by bind-dirs", present="per feature", setting=Feature("custom-persist.NAME", pushed=True),
         effective=NOW),
     # network of the qube
-    Row("qubes-mac", MAC, "network.mac", "R4.0", "the uplink's MAC address", present="a netvm is set", protected=True),
+    Row("qubes-mac", MAC, "network.mac", "R4.0", "the uplink's MAC address", present="a netvm is set", protected=True, setting=NETVM),
     Row("qubes-ip", IP, "network.ip", "R1", "the uplink's IPv4 address", present="a netvm is set",
-        setting="property ip, feature net.fake-ip", protected=True),
+        setting=Property("ip"), protected=True),
     Row("qubes-netmask", Netmask(), "network.netmask", "R1", "the uplink's IPv4 netmask", present="a netvm is set",
-        setting="feature net.fake-netmask"),
+        setting=Feature("net.fake-netmask")),
     Row("qubes-gateway", IP, "network.gateway", "R1", "the default gateway; the first resolver where there is no qubes-primary-dns",
-        present="a netvm is set", setting="feature net.fake-gateway"),
-    Row("qubes-primary-dns", IP, "network.primary_dns", "R3.1", "the first resolver", present="a netvm is set"),
-    Row("qubes-secondary-dns", IP, "network.secondary_dns", "R1", "the second resolver", present="a netvm is set"),
-    Row("qubes-ip6", IP6, "network.ip6", "R4.0", "the uplink's IPv6 address", present="a netvm is set, IPv6 on", protected=True),
-    Row("qubes-gateway6", IP6, "network.gateway6", "R4.0", "the default IPv6 gateway", present="a netvm is set, IPv6 on"),
+        present="a netvm is set", setting=Feature("net.fake-gateway")),
+    Row("qubes-primary-dns", IP, "network.primary_dns", "R3.1", "the first resolver", present="a netvm is set", setting=NETVM),
+    Row("qubes-secondary-dns", IP, "network.secondary_dns", "R1", "the second resolver", present="a netvm is set", setting=NETVM),
+    Row("qubes-ip6", IP6, "network.ip6", "R4.0", "the uplink's IPv6 address", present="a netvm is set, IPv6 on", protected=True, setting=NETVM_IPV6),
+    Row("qubes-gateway6", IP6, "network.gateway6", "R4.0", "the default IPv6 gateway", present="a netvm is set, IPv6 on", setting=NETVM_IPV6),
     # network that the qube serves
-    Row("qubes-netvm-network", IP, "netvm.network", "R1", "the network it serves", present="it serves a network", empty=True),
-    Row("qubes-netvm-gateway", IP, "netvm.gateway", "R1", "the gateway that its clients see", present="it serves a network"),
-    Row("qubes-netvm-netmask", Netmask(), "netvm.netmask", "R1", "the netmask that its clients see", present="it serves a network"),
-    Row("qubes-netvm-primary-dns", IP, "netvm.primary_dns", "R3.1", "the first resolver that its clients see", present="it serves a network"),
+    Row("qubes-netvm-network", IP, "netvm.network", "R1", "the network it serves", present="it serves a network", empty=True, setting=SERVES),
+    Row("qubes-netvm-gateway", IP, "netvm.gateway", "R1", "the gateway that its clients see", present="it serves a network", setting=SERVES),
+    Row("qubes-netvm-netmask", Netmask(), "netvm.netmask", "R1", "the netmask that its clients see", present="it serves a network", setting=SERVES),
+    Row("qubes-netvm-primary-dns", IP, "netvm.primary_dns", "R3.1", "the first resolver that its clients see", present="it serves a network", setting=SERVES),
     Row("qubes-netvm-secondary-dns", IP, "netvm.secondary_dns", "R1", "the second resolver that its clients see",
-        present="it serves a network"),
-    Row("qubes-netvm-gateway6", IP6, "netvm.gateway6", "R4.0", "the IPv6 gateway that its clients see", present="it serves IPv6"),
+        present="it serves a network", setting=SERVES),
+    Row("qubes-netvm-gateway6", IP6, "netvm.gateway6", "R4.0", "the IPv6 gateway that its clients see", present="it serves IPv6", setting=SERVES),
     Row("qubes-netvm-external-ip", IP, "netvm.external_ip", "R2", "the NetVM's address, for its ProxyVMs; empty at first", until="R2",
-        present="NetVM, ProxyVM", owner=VM, lasts=UNTIL_RESTART, empty=True),
-    Row("qubes-netvm-domid", Number("domain id", 32751), "netvm.domid", "R2", "the netvm's domain", until="R2", present="ProxyVM", protected=True),
-    Row("connected-ips", Addresses(4), "netvm.connected_ips", "R4.0", "its clients' addresses", present="on a netvm", empty=True, protected=True),
+        present="NetVM, ProxyVM", owner=VM, lasts=UNTIL_RESTART, empty=True, setting=OLD),
+    Row("qubes-netvm-domid", Number("domain id", 32751), "netvm.domid", "R2", "the netvm's domain", until="R2", present="ProxyVM", protected=True, setting=OLD),
+    Row("connected-ips", Addresses(4), "netvm.connected_ips", "R4.0", "its clients' addresses", present="on a netvm", empty=True, protected=True,
+        setting=SERVES),
     Row("connected-ips6", Addresses(6), "netvm.connected_ips6", "R4.0", "its clients' IPv6 addresses", present="on a netvm", empty=True,
-        protected=True),
+        protected=True, setting=SERVES),
     Row("mapped-ip/IP/visible-ip", IP, "netvm.mapped_ip.*.visible_ip", "R4.0", "the address that the client sees as its own",
-        present="on a netvm", protected=True),
+        present="on a netvm", protected=True, setting=SERVES),
     Row("mapped-ip/IP/visible-gateway", IP, "netvm.mapped_ip.*.visible_gateway", "R4.0", "the gateway that the client sees",
-        present="on a netvm", protected=True),
+        present="on a netvm", protected=True, setting=SERVES),
     Row("qubes-firewall/IP/policy", Choice("accept", "drop"), "firewall.*.policy", "R4.0", "the policy for a client",
-        present="on a netvm", setting="qvm-firewall", effective=NOW, protected=True),
+        present="on a netvm", setting=FIREWALL, effective=NOW, protected=True),
     Row("qubes-firewall/IP/NUMBER", TEXT, "firewall.*.rules.*", "R4.0", "a numbered rule for a client", present="on a netvm",
-        setting="qvm-firewall", effective=NOW, protected=True),
+        setting=FIREWALL, effective=NOW, protected=True),
     Row("qubes-firewall/IP", Pattern("", "nothing"), "firewall.*.commit", "R4.0", "the empty write that commits a client's rules",
-        present="on a netvm", setting="qvm-firewall", effective=NOW, empty=True, protected=True, commits="/"),
+        present="on a netvm", setting=FIREWALL, effective=NOW, empty=True, protected=True, commits="/"),
     Row("qubes-iptables", TEXT, "iptables.ruleset", "R2", "tells that the rules changed", until="R3", present="on a ProxyVM", effective=NOW,
-        empty=True, protected=True, commits="-"),
+        empty=True, protected=True, commits="-", setting=OLD),
     Row("qubes-iptables-header", TEXT, "iptables.header", "R2", "the rules before the clients'", until="R3", present="on a ProxyVM",
-        effective=NOW, protected=True),
+        effective=NOW, protected=True, setting=OLD),
     Row("qubes-iptables-domainrules/NUMBER", TEXT, "iptables.domainrules.*", "R2", "a client's rules", until="R3", present="on a ProxyVM",
-        effective=NOW, protected=True),
+        effective=NOW, protected=True, setting=OLD),
     Row("qubes-iptables-error", TEXT, "iptables.error", "R2", "what iptables-restore said", until="R3", present="on a ProxyVM", owner=VM,
-        lasts=UNTIL_RESTART, effective=NOW, empty=True),
+        lasts=UNTIL_RESTART, effective=NOW, empty=True, setting=OLD),
     *_net_config(),
     # screen and sound
-    Row("qubes-gui-enabled", BOOL, "gui.enabled", "R4.3", "whether the GUI agent starts"),
+    Row("qubes-gui-enabled", BOOL, "gui.enabled", "R4.3", "whether the GUI agent starts", setting=GUIVM),
     Row("qubes-gui-domain-xid", Number("domain id", 32751), "gui.domain_xid", "R4.1", "the GuiVM's domain", present="a GuiVM runs",
-        protected=True),
+        protected=True, setting=GUIVM),
     Row("qubes-audio-domain-xid", Number("domain id", 32751), "audio.domain_xid", "R4.1", "the AudioVM's domain", present="an AudioVM runs",
-        protected=True),
+        protected=True, setting=GUIVM),
     Row("qubes-gui-videoram-min", Number("KiB", 2**31), "gui.videoram_min", "R4.0", "video memory at least", present="feature set",
-        setting="feature gui-videoram-min"),
+        setting=Feature("gui-videoram-min")),
     Row("qubes-gui-videoram-overhead", Number("KiB", 2**31), "gui.videoram_overhead", "R4.0", "video memory added", present="feature set",
-        setting="feature gui-videoram-overhead"),
-    Row("guivm-windows-prefix", TEXT, "gui.windows_prefix", "R4.1", "before a window's title", present="service guivm", empty=True),
+        setting=Feature("gui-videoram-overhead")),
+    Row("guivm-windows-prefix", TEXT, "gui.windows_prefix", "R4.1", "before a window's title", present="service guivm", empty=True,
+        setting=Feature("guivm-windows-prefix")),
     # the rest of dom0's
     Row("hash-app-dispvm/HASH", TEXT, "hash_app_dispvm.*", "R4.3", "the disposable of an application", present="per feature", empty=True),
     Row("remote/NAME", TEXT, "remote.*", "R4.3", "a qube on another machine", present="per feature", empty=True),
     Row("qubes-restore-complete", TEXT, "restore_complete", "R2", "a DispVM was restored", until="R2", present="DispVM", lasts=UNTIL_RESTART,
-        empty=True),
+        empty=True, setting=OLD),
     # what the VM writes
-    Row("qubes-tools", TEXT, "tools.installed", "R2", "the agent's version", until="R2", present="HVM", owner=VM, lasts=UNTIL_RESTART, empty=True),
+    Row("qubes-tools", TEXT, "tools.installed", "R2", "the agent's version", until="R2", present="HVM", owner=VM, lasts=UNTIL_RESTART, empty=True, setting=OLD),
     Row("qubes-tools/NAME", TEXT, "tools.features.*", "R3.0", "what the agent tells of itself", present="written by the VM", owner=VM,
-        lasts=UNTIL_RESTART, effective=NOW, empty=True),
+        lasts=UNTIL_RESTART, effective=NOW, empty=True, setting=OF_THE_VM),
     Row("features-request/NAME", TEXT, "features_request.*", "R4.0", "a feature that the VM asks for", present="written by the VM", owner=VM,
-        lasts=UNTIL_RESTART, effective=NOW, empty=True),
+        lasts=UNTIL_RESTART, effective=NOW, empty=True, setting=OF_THE_VM),
     Row("qubes-firewall-handled/IP", Number("rule sets"), "firewall_handled.*", "R4.0", "how many rule sets were loaded",
-        present="written by the VM", owner=VM, lasts=UNTIL_RESTART, effective=NOW),
+        present="written by the VM", owner=VM, lasts=UNTIL_RESTART, effective=NOW, setting=OF_THE_VM),
     Row("qubes-block-devices/NAME/desc", TEXT, "block_devices.*.desc", "R2", "a block device's description", present="written by the VM",
-        owner=VM, lasts=UNTIL_RESTART, effective=NOW, empty=True, protected=True),
+        owner=VM, lasts=UNTIL_RESTART, effective=NOW, empty=True, protected=True, setting=OF_THE_VM),
     Row("qubes-block-devices/NAME/size", Number("bytes"), "block_devices.*.size", "R2", "its size", present="written by the VM", owner=VM,
-        lasts=UNTIL_RESTART, effective=NOW, protected=True),
+        lasts=UNTIL_RESTART, effective=NOW, protected=True, setting=OF_THE_VM),
     Row("qubes-block-devices/NAME/mode", Choice("r", "w"), "block_devices.*.mode", "R2", "read-only or writable", present="written by the VM",
-        owner=VM, lasts=UNTIL_RESTART, effective=NOW, protected=True),
+        owner=VM, lasts=UNTIL_RESTART, effective=NOW, protected=True, setting=OF_THE_VM),
     Row("qubes-block-devices/NAME/parent", TEXT, "block_devices.*.parent", "R4.1", "the device that it is a part of",
-        present="written by the VM", owner=VM, lasts=UNTIL_RESTART, effective=NOW, empty=True, protected=True),
+        present="written by the VM", owner=VM, lasts=UNTIL_RESTART, effective=NOW, empty=True, protected=True, setting=OF_THE_VM),
     Row("qubes-usb-devices/NAME/desc", TEXT, "usb_devices.*.desc", "R3.2", "a USB device's description", present="written by the VM",
-        owner=VM, lasts=UNTIL_RESTART, effective=NOW, empty=True, protected=True),
+        owner=VM, lasts=UNTIL_RESTART, effective=NOW, empty=True, protected=True, setting=OF_THE_VM),
     Row("qubes-usb-devices/NAME/usb-ver", Choice("1", "2", "3"), "usb_devices.*.usb_ver", "R3.2", "its USB version",
-        present="written by the VM", owner=VM, lasts=UNTIL_RESTART, effective=NOW, protected=True),
+        present="written by the VM", owner=VM, lasts=UNTIL_RESTART, effective=NOW, protected=True, setting=OF_THE_VM),
     Row("qubes-usb-devices/NAME/interfaces", TEXT, "usb_devices.*.interfaces", "R4.2", "its interfaces", present="written by the VM",
-        owner=VM, lasts=UNTIL_RESTART, effective=NOW, empty=True, protected=True),
+        owner=VM, lasts=UNTIL_RESTART, effective=NOW, empty=True, protected=True, setting=OF_THE_VM),
     Row("memory/meminfo", Pattern(r"[0-9]{1,19}|(?:[A-Za-z()]+:[ \t]+[0-9]{1,19} kB\n?){1,12}", "used KiB, or lines of FIELD: N kB"), "meminfo", "R2",
-        "its memory in use (XenStore only)", present="written by the VM", owner=VM, lasts=UNTIL_RESTART, effective=NOW),
+        "its memory in use (XenStore only)", present="written by the VM", owner=VM, lasts=UNTIL_RESTART, effective=NOW, setting=OF_THE_VM),
 )
 
 
@@ -283,12 +299,17 @@ def find(key: str) -> Optional[Found]:
     return None
 
 
-def setting(key: str) -> str:
-    """What lasts behind a key on R4, or the empty text: ``feature service.cups``."""
+def setting(key: str) -> Setting:
+    """What lasts behind a key on R4; ``Computed`` where that is nothing."""
     found = find(key)
-    if not found:
-        return ""
-    return re.sub(r"\bNAME\b", lambda match: found.parts[0], found.row.setting)
+    return found.row.setting if found else Computed("the interface does not have the key, and qubesd does not know it")
+
+
+@lru_cache(maxsize=4096)
+def setting_name(key: str) -> str:
+    """The name of the property or feature behind a key, or the empty text."""
+    found = find(key)
+    return found.row.setting.of(found.parts[0] if found.parts else "") if found and found.row.setting.kind else ""
 
 
 def normal(name: object) -> str:

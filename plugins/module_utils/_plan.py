@@ -40,17 +40,29 @@ class Wanted(NamedTuple):
         return _interface.Selection(tuple(self.keys), tuple(prefix + "*" for prefix in self.purge))
 
 
+class _Untold(bytes):
+    """Nothing but itself."""
+
+
+UNTOLD = _Untold(b"")
+"""The value of a key that is there, and whose value a store does not tell."""
+
+
 class Snapshot(NamedTuple):
     """What a store holds of one qube.
 
     ``values`` is key to exact bytes. ``denied`` are keys, and directories with their slash, that may not be read. ``access``
     is the qube's own, if asked for. ``either`` are keys of which a store cannot tell whether they are empty or not there.
+    ``defaults`` are keys that hold a default in force, so there is nothing to remove. ``hint`` says what would let the denied
+    be read.
     """
 
     values: Dict[str, bytes]
     denied: FrozenSet[str] = frozenset()
     access: Mapping[str, str] = {}
     either: FrozenSet[str] = frozenset()
+    defaults: FrozenSet[str] = frozenset()
+    hint: str = ""
 
 
 class Change(NamedTuple):
@@ -173,8 +185,8 @@ def plan(qube: str, wanted: Wanted, found: Snapshot) -> List[Change]:
     """What has to change, in the order to do it: a directory's own key after what is in it. Empty when nothing differs."""
     denied = sorted([key for key in found.denied if key in wanted.keys or key.startswith(wanted.purge)])
     if denied:
-        raise Refused("qube %s: %s may not be read here, so cannot be compared; nothing was written" % (
-            show(qube), ", ".join(map(show, denied))))
+        raise Refused("qube %s: %s may not be read here, so cannot be compared; nothing was written%s" % (
+            show(qube), names(denied), ". " + found.hint if found.hint else ""))
     goal = {key: None for key in found.values if key.startswith(wanted.purge)} if wanted.purge else {}
     goal.update(wanted.keys)
     changes = [change for change in [_change(key, after, wanted, found) for key, after in goal.items()] if change]
@@ -212,6 +224,8 @@ def _refuse_protected(qube: str, changes: List[Change], wanted: Wanted) -> None:
 
 
 def _change(key: str, after: Optional[bytes], wanted: Wanted, found: Snapshot) -> Optional[Change]:
+    if after is None and key in found.defaults:
+        return None
     before = found.values.get(key, b"" if after is not None and key in found.either else None)
     if wanted.access == INHERIT or after is None:
         return Change(key, before, after) if before != after else None
@@ -233,5 +247,5 @@ def diff(qube: str, store: str, changes: List[Change]) -> Dict[str, str]:
 
 
 def _line(change: Change, value: bytes, access: Optional[str]) -> str:
-    shown = "(a secret)" if change.secret else show(value)
+    shown = "(a secret)" if change.secret else "(computed by qubesd)" if value is UNTOLD else show(value)
     return "%s: %s%s\n" % (escape(change.key), shown, " access=%s" % access if access else "")

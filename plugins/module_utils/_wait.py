@@ -17,7 +17,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 from . import _interface
 from ._errors import QubeMissing, Refused, StoreError, VmconfigError
 from ._inspect import SELF, plain, read
-from ._plan import encode
+from ._plan import UNTOLD, encode
 from ._stores.base import Store
 from ._text import escape, show
 
@@ -68,7 +68,7 @@ def wait(store: Store, task: Task) -> Dict[str, Any]:
         "changed": False,
         "met": met,
         "present": untrusted_value is not None,
-        "value": None if untrusted_value is None or secret else plain(untrusted_value),
+        "value": None if secret or untrusted_value is None or untrusted_value is UNTOLD else plain(untrusted_value),
         "elapsed": round(time.monotonic() - begun, 3),
     }
 

@@ -12,8 +12,8 @@ version_added: 0.1.0
 description:
   - Sets and removes keys of the Qubes VM configuration interface, of any number of qubes in one task.
   - Compares first, and writes only what differs; where nothing differs nothing is written, so no watch fires.
-  - All values are checked before the first is written. Each qube then gets all of its changes or none. QubesDB has no
-    transactions; there, what was written before a failure is undone as far as that is possible, and the error lists what stands.
+  - All values are checked before the first is written. Each qube then gets all of its changes or none. QubesDB and the
+    Admin API have no transactions; there, what was written before a failure is undone as far as that is possible, and the error lists what stands.
 author:
   - qubes.vmconfig contributors (@qubes-vmconfig)
 extends_documentation_fragment:
@@ -97,7 +97,9 @@ notes:
   - Without O(store) the variable C(vmconfig_store) of the target is used, then the environment variable
     E(QUBES_VMCONFIG_STORE) of the target.
   - On QubesDB a write lasts until qubesd writes the key again. The task then warns, and names the settings that would last.
-  - On QubesDB a qube that is stuck costs the others nothing. They are completed, and then the task fails and names it.
+  - With the store V(admin), V(null) resets a property and removes a feature, and what is right by default is unchanged. A key
+    without a setting is refused, and the error says what computes it.
+  - On QubesDB and with the store V(admin) a qube that is stuck costs the others nothing. They are completed, and then the task fails and names it.
 seealso:
   - module: qubes.vmconfig.keys_info
   - plugin: qubes.vmconfig.key
@@ -129,6 +131,14 @@ EXAMPLES = r"""
   qubes.vmconfig.keys:
     src: qubes.yml
     missing: skip
+
+- name: Settings that last, of a qube that may be halted
+  qubes.vmconfig.keys:
+    qube: work
+    keys:
+      qubes-service/cups: true
+      vm-config/timezone: Europe/Warsaw
+    store: admin
 
 - name: A key that only dom0 may read
   qubes.vmconfig.keys:

@@ -97,6 +97,18 @@ qubes:
       type: list
       elements: str
       sample: []
+    untold:
+      description: The keys that are there, and whose value the store V(admin) does not tell because qubesd computes it.
+      type: list
+      elements: str
+      returned: when there are any
+      sample: [qubes-mac, qubes-timezone]
+    defaults:
+      description: The keys whose value is the default of a property of the store V(admin), and was not set for the qube.
+      type: list
+      elements: str
+      returned: when there are any
+      sample: [qubes-debug-mode]
     raw:
       description: The exact text by key. Bytes that are not UTF-8 are a dictionary with the one key C(base64).
       type: dict

@@ -14,10 +14,11 @@ import pytest
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(os.path.dirname(HERE), "lab"))
 
+import adminlab  # noqa: E402  # pylint: disable=wrong-import-position
 import packages  # noqa: E402  # pylint: disable=wrong-import-position
 import qubesdblab  # noqa: E402  # pylint: disable=wrong-import-position
 import xenlab  # noqa: E402  # pylint: disable=wrong-import-position
-from harness import DOMIDS, SEED, STORES  # noqa: E402  # pylint: disable=wrong-import-position
+from harness import DOMIDS, SEED, STORES, TREES  # noqa: E402  # pylint: disable=wrong-import-position
 
 
 @pytest.fixture(name="xen", scope="session")
@@ -60,3 +61,17 @@ def fresh_qubes():
 @pytest.fixture(name="place", params=STORES)
 def place_of_each_store(request, tmp_path):
     return STORES[request.param](request.getfixturevalue, tmp_path)
+
+
+@pytest.fixture(name="tree", params=TREES)
+def place_of_each_tree(request, tmp_path):
+    return TREES[request.param](request.getfixturevalue, tmp_path)
+
+
+@pytest.fixture(name="admin")
+def fresh_admin(monkeypatch):
+    """An Admin API without qubes, and its client on PATH."""
+    with adminlab.AdminLab() as lab:
+        for name, value in lab.environment().items():
+            monkeypatch.setenv(name, value)
+        yield lab

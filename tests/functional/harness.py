@@ -172,6 +172,39 @@ class QubesPlace:
         assert [self.lab.writes(qube) for qube in SEED] == before
 
 
+class AdminPlace:
+    """Qubes of an Admin API lab, whose settings are looked at past the API. Of the keys of SEED it has those with a setting of their own."""
+
+    url = "admin"
+    FEATURES = {"qubes-service/": "service.", "vm-config/": "vm-config."}
+
+    def __init__(self, lab):
+        self.lab = lab
+        for qube, keys in SEED.items():
+            lab.add(qube, features={self.feature(key): value for key, value in keys.items() if "/" in key})
+
+    @classmethod
+    def feature(cls, key):
+        directory, slash, name = key.partition("/")
+        return cls.FEATURES[directory + slash] + name
+
+    def get(self, qube, key):
+        value = self.lab.features(qube).get(self.feature(key))
+        return None if value is None else value.encode("ascii")
+
+    def put(self, qube, key, value):
+        self.lab.set_feature(qube, self.feature(key), value)
+
+    def remove(self, qube, key):
+        self.lab.remove_feature(qube, self.feature(key))
+
+    @contextlib.contextmanager
+    def untouched(self):
+        before = self.lab.changes()
+        yield
+        assert self.lab.changes() == before
+
+
 class UnsafeLoader(yaml.SafeLoader):
     """PyYAML, with Ansible's tag for text that is no template."""
 
@@ -195,5 +228,12 @@ def qubesdb(labs, folder):
     return QubesPlace(labs("qubes"))
 
 
-STORES = {"file.json": json_file, "file.yml": yaml_file, "xenstore": xenstore, "qubesdb": qubesdb}
-"""Every store, by the function that makes a place of it with SEED inside. A new store is one line."""
+def admin(labs, folder):
+    return AdminPlace(labs("admin"))
+
+
+TREES = {"file.json": json_file, "file.yml": yaml_file, "xenstore": xenstore, "qubesdb": qubesdb}
+"""Stores that hold any key, by the function that makes a place of it with SEED inside. A new store is one line."""
+
+STORES = {**TREES, "admin": admin}
+"""Every store: those, and the one that holds keys with a setting alone, and cannot be locked against others."""

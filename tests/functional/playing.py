@@ -76,6 +76,10 @@ def keys_info(**options):
     return {"qubes.vmconfig.keys_info": options}
 
 
+def keys_wait(**options):
+    return {"qubes.vmconfig.keys_wait": options}
+
+
 def say(expression):
     """A task that shows what a template gives."""
     return {"ansible.builtin.set_fact": {"said": "{{ %s }}" % expression}}

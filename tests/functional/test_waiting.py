@@ -46,12 +46,12 @@ def soon(function, *args):
     (None, {"state": "changed"}, b"1"),
     (b"1", {"state": "equal", "value": {"base64": "//8="}}, b"\xff\xff"),
 ], ids=str)
-def test_what_comes_is_seen_when_it_comes(place, before, options, after):
+def test_what_comes_is_seen_when_it_comes(tree, before, options, after):
     if before is not None:
-        place.put("work", KEY, before)
-    timer = soon(*((place.remove, "work", KEY) if after is None else (place.put, "work", KEY, after)))
+        tree.put("work", KEY, before)
+    timer = soon(*((tree.remove, "work", KEY) if after is None else (tree.put, "work", KEY, after)))
     with within(3):
-        result = waited(place.url, **options)
+        result = waited(tree.url, **options)
     timer.join()
     text = {None: None, b"\xff\xff": {"base64": "//8="}}.get(after, after if after is None else after.decode("utf-8", "replace"))
     assert (result["met"], result["present"], result["value"], result["changed"]) == (True, after is not None, text, False)
@@ -64,9 +64,9 @@ def test_what_comes_is_seen_when_it_comes(place, before, options, after):
     {"state": "equal", "key": "qubes-service/cups", "value": True},
     {"state": "matching", "key": "qubes-timezone", "regexp": "T"},
 ], ids=str)
-def test_what_is_there_already_is_not_waited_for(place, options):
+def test_what_is_there_already_is_not_waited_for(tree, options):
     with within(2):
-        assert waited(place.url, **options)["elapsed"] < 1
+        assert waited(tree.url, **options)["elapsed"] < 1
 
 
 def test_other_keys_end_no_wait(place):
@@ -112,15 +112,15 @@ def test_in_check_mode_it_looks_once(place):
     assert (result["met"], result["present"], result["value"]) == (False, False, None)
 
 
-def test_a_secret_is_waited_for_and_not_told(place):
-    place.put("work", "qubes-random-seed", b"c2VjcmV0")
-    result = waited(place.url, key="qubes-random-seed")
+def test_a_secret_is_waited_for_and_not_told(tree):
+    tree.put("work", "qubes-random-seed", b"c2VjcmV0")
+    result = waited(tree.url, key="qubes-random-seed")
     assert (result["present"], result["value"]) == (True, None)
     with pytest.raises(VmconfigError) as caught:
-        waited(place.url, key="qubes-random-seed", state="absent", timeout=0.2)
+        waited(tree.url, key="qubes-random-seed", state="absent", timeout=0.2)
     assert "c2VjcmV0" not in str(caught.value)
-    timer = soon(place.remove, "work", "qubes-random-seed")
-    assert waited(place.url, key="qubes-random-seed", state="absent")["present"] is False
+    timer = soon(tree.remove, "work", "qubes-random-seed")
+    assert waited(tree.url, key="qubes-random-seed", state="absent")["present"] is False
     timer.join()
 
 
@@ -149,13 +149,13 @@ def test_a_pattern_that_takes_for_ever_on_a_hostile_value(place):
         waited(place.url, state="matching", regexp="^(a+)+$", timeout=0.3)
 
 
-def test_nothing_of_the_wait_is_left_behind(place):
+def test_nothing_of_the_wait_is_left_behind(tree):
     before = signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)
-    waited(place.url, key="qubes-timezone")
+    waited(tree.url, key="qubes-timezone")
     assert (signal.getsignal(signal.SIGALRM), signal.getitimer(signal.ITIMER_REAL)) == before
-    store = opened(place.url)
+    store = opened(tree.url)
     wait(store, Task("work", "qubes-timezone"))
-    place.put("work", "qubes-timezone", b"Asia/Tokyo")
+    tree.put("work", "qubes-timezone", b"Asia/Tokyo")
     assert wait(store, Task("work", "qubes-timezone", "equal", "Asia/Tokyo", timeout=1.0))["met"]
     store.close()
 

@@ -68,6 +68,10 @@ class Store:
         """What this store has against such a key and value, or the empty text. Touches nothing."""
         return ""
 
+    def canonical(self, key: str, value: Optional[bytes]) -> Optional[bytes]:
+        """The one of all values that mean the same here as this, as reading gives it. For what ``limit`` has nothing against."""
+        return value
+
     def lasts(self, row: Optional[Row]) -> str:
         """How long a write of this row lasts here."""
         return PERSISTENT

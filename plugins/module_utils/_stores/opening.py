@@ -20,6 +20,7 @@ from urllib.parse import unquote
 
 from .._errors import Refused, StoreError
 from .._text import show
+from . import adminapi
 from .base import Store
 
 AUTO = "auto"
@@ -27,7 +28,7 @@ SELF = "self"
 QUBESDB = "/var/run/qubes"
 XENBUS = ("/dev/xen/xenbus", "/proc/xen/xenbus")
 XENSTORED = ("/run/xenstored/socket", "/var/run/xenstored/socket")
-FORMS = "auto, qubesdb, qubesdb:///DIR, xenstore, xenstore:///PATH or file:///PATH"
+FORMS = "auto, admin, qubesdb, qubesdb:///DIR, xenstore, xenstore:///PATH or file:///PATH"
 
 
 def open_store(url: str, timeout: float, qubes: Sequence[str]) -> Store:
@@ -43,6 +44,8 @@ def open_store(url: str, timeout: float, qubes: Sequence[str]) -> Store:
     if kind == "file":
         from .file import FileStore
         return FileStore(url, timeout, path)
+    if kind == "admin":
+        return _admin(timeout)
     if kind == "qubesdb":
         return _qubesdb(timeout, path or QUBESDB)
     if path:
@@ -64,7 +67,7 @@ def _is_device(path: str) -> bool:
 
 def _split(url: str) -> Tuple[str, str]:
     kind, separator, path = url.partition("://")
-    if kind in ("qubesdb", "xenstore") and not separator:
+    if kind in ("admin", "qubesdb", "xenstore") and not separator:
         return kind, ""
     # Any other form with a path would name a host, or a path that depends on where a process was started.
     if kind not in ("qubesdb", "xenstore", "file") or not path.startswith("/") or "\0" in path:
@@ -73,19 +76,27 @@ def _split(url: str) -> Tuple[str, str]:
 
 
 def _auto(timeout: float, qubes: Sequence[str]) -> Store:
-    """QubesDB before XenStore: on Qubes both are there, and the keys are in QubesDB."""
+    """What lasts before what is live, for another qube; QubesDB before XenStore, for on Qubes both are there."""
+    if (qubes or os.path.exists(adminapi.QUBESD)) and list(qubes) != [SELF] and adminapi.is_here(timeout):
+        return _admin(timeout)
     sockets = QUBESDB + ("/qubesdb.sock" if list(qubes) == [SELF] else "/qubesdb*.sock")
     if glob.glob(sockets):
         return _qubesdb(timeout, QUBESDB)
     found = _xenstore(timeout, qubes)
     if found is None:
-        raise _none(AUTO, qubes, [(sockets, False), *_xenstore_candidates(qubes)])
+        looked = [("an Admin API that answers", False)] if qubes and list(qubes) != [SELF] else []
+        raise _none(AUTO, qubes, [*looked, (sockets, False), *_xenstore_candidates(qubes)])
     return found
 
 
 def _none(url: str, qubes: Sequence[str], candidates: Sequence[Tuple[str, bool]]) -> StoreError:
     return StoreError("store %s finds no store for %s on this machine: looked for %s. Name one: %s" % (
         url, ", ".join(map(show, qubes[:3])) or "any qube", ", ".join([path for path, _bus in candidates]), FORMS))
+
+
+def _admin(timeout: float) -> Store:
+    from .admin import AdminStore
+    return AdminStore("admin", timeout, adminapi.client("admin", timeout))
 
 
 def _qubesdb(timeout: float, folder: str) -> Store:

@@ -60,7 +60,7 @@ class QubesDb(Store):
     def advice(self, keys: Sequence[str]) -> str:
         if not keys:
             return ""
-        settings = ["%s (%s)" % (_interface.setting(key), key) for key in keys if _interface.setting(key)]
+        settings = ["%s %s (%s)" % (_interface.setting(key).kind, _interface.setting_name(key), key) for key in keys if _interface.setting_name(key)]
         shown = ", ".join(settings[:_SHOWN_SETTINGS]) + (" and %d more" % (len(settings) - _SHOWN_SETTINGS) if settings[_SHOWN_SETTINGS:] else "")
         return "What is written into QubesDB lasts until qubesd writes the key again, at the latest when the qube restarts; %s" % (
             "what lasts is the setting: " + shown if settings else "there is no setting behind these keys")
