@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 
+import adminlab
 import pytest
 import yaml
 from conftest import running_lab
@@ -90,7 +91,10 @@ def every_example_run(xen, docs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("examples")
     (folder / "qubes.yml").write_text("work:\n  qubes-timezone: Europe/Warsaw\nhalted:\n  qubes-timezone: UTC\n")
     lab = running_lab()
+    admin = adminlab.AdminLab()
+    admin.start()
     try:
+        admin.add("work", state="Halted")
         keys = {"qubes-vm-type": "AppVM", "qubes-timezone": "Asia/Tokyo", "qubes-service/cups": "1", "qubes-service/old": "1", "vm-config/x": "1",
                 "qubes-ip": "10.137.0.12", "qubes-gateway": "10.138.2.5", "keyboard-layout": "us", "qubes-tools/os": "Linux"}
         for domid in (7, 8):
@@ -104,11 +108,12 @@ def every_example_run(xen, docs, tmp_path_factory):
                 tasks["%s_%s_%d" % (kind, name.replace(".", "_"), number)] = task
         inside = {label: task for label, task in tasks.items() if task["name"] in INSIDE}
         outside = {label: task for label, task in tasks.items() if label not in inside}
-        env = environment(XENSTORED_PATH=lab.socket, QUBES_VMCONFIG_STORE=lab.url)
+        env = environment(XENSTORED_PATH=lab.socket, QUBES_VMCONFIG_STORE=lab.url, **admin.environment())
         played = [run_examples(folder / place, chosen, hosts, env, folder / "qubes.yml")
                   for place, chosen, hosts in (("outside", outside, {"dom0": {}}), ("inside", inside, {"guest": {"vmconfig_store": lab.guest(7).url}}))]
-        return tasks, played, lab.ls("/local/domain/7"), lab.ls("/local/domain/9"), lab.perms("/local/domain/7/vm-config/ticket")
+        return tasks, played, lab.ls("/local/domain/7"), lab.ls("/local/domain/9"), lab.perms("/local/domain/7/vm-config/ticket"), admin.features("work")
     finally:
+        admin.stop()
         lab.stop()
 
 
@@ -136,7 +141,7 @@ def test_every_example_works(examples):
 
 
 def test_the_examples_did_what_they_say(examples):
-    work, whonix, perms = examples[2:]
+    work, whonix, perms, settings = examples[2:]
     home = "/local/domain/7/"
     assert work[home + "qubes-timezone"] == b"Europe/Warsaw"
     assert work[home + "qubes-service/cups"] == b"1"
@@ -146,3 +151,4 @@ def test_the_examples_did_what_they_say(examples):
     assert "/local/domain/9/qubes-timezone" not in whonix
     assert work[home + "vm-config/ticket"] == b"4711"
     assert perms == ["n0"]
+    assert settings == {"service.cups": "1", "vm-config.timezone": "Europe/Warsaw"}

@@ -13,6 +13,7 @@ import re
 import shutil
 
 import packages
+import adminlab
 import pytest
 import yaml
 from playing import environment, keys, keys_info, play, run
@@ -62,7 +63,7 @@ def run_example(folder, name, inventory, args=(), env=None):
     return ran(run(folder, name, inventory, args, env))
 
 
-def assert_rendered(root, roles=("timezone", "xkb", "resolver"), zone="Asia/Tokyo"):
+def assert_rendered(root, roles=("timezone", "xkb", "resolver"), zone="Asia/Tokyo", layout="us,se"):
     """What these roles make of RENDERED, and nothing else."""
     files = files_of(root)
     expected = {}
@@ -71,7 +72,7 @@ def assert_rendered(root, roles=("timezone", "xkb", "resolver"), zone="Asia/Toky
     if "resolver" in roles:
         expected["etc/resolv.conf"] = "nameserver 10.139.1.1\nnameserver 10.139.1.2\n"
     if "xkb" in roles:
-        for name, line in (("etc/default/keyboard", 'XKBLAYOUT="us,se"'), ("etc/X11/xorg.conf.d/00-keyboard.conf", '\tOption "XkbLayout" "us,se"')):
+        for name, line in (("etc/default/keyboard", 'XKBLAYOUT="%s"' % layout), ("etc/X11/xorg.conf.d/00-keyboard.conf", '\tOption "XkbLayout" "%s"' % layout)):
             assert line in files[name].splitlines()
             expected[name] = files[name]
     assert files == expected
@@ -83,14 +84,23 @@ def assert_rendered(root, roles=("timezone", "xkb", "resolver"), zone="Asia/Toky
 def from_dom0(lab, folder):
     lab.write("/local/domain/8/qubes-service/tracker", "1")
     said = run_example(folder, "from-dom0.yml", {"hosts": {"localhost": {}}}, env=environment(QUBES_VMCONFIG_STORE=lab.url))
-    assert held(lab, 7, "qubes-timezone", "keyboard-layout", "qubes-service/cups", "vm-config/proxy") == {
-        "qubes-timezone": "Europe/Warsaw", "keyboard-layout": "us,se++grp:alt_shift_toggle", "qubes-service/cups": "1",
+    assert held(lab, 7, "vm-config/timezone", "keyboard-layout", "qubes-service/cups", "vm-config/proxy") == {
+        "vm-config/timezone": "Europe/Warsaw", "keyboard-layout": "pl++compose:caps", "qubes-service/cups": "1",
         "vm-config/proxy": "http://10.137.0.1:3128"}
-    assert held(lab, 8, "qubes-timezone", "keyboard-layout", "qubes-service/tracker") == {
-        "qubes-timezone": "America/Argentina/Buenos_Aires", "keyboard-layout": "fr+oss+"}
+    assert held(lab, 8, "vm-config/timezone", "keyboard-layout", "qubes-service/tracker") == {
+        "vm-config/timezone": "America/Argentina/Buenos_Aires", "keyboard-layout": "fr+oss+"}
     for qube in ("sys-net", "sys-firewall", "anon-whonix", "debian-12"):
         assert '"%s"' % qube in said
     assert '"work"' not in said
+
+
+def from_management_qube(lab, folder):
+    with adminlab.AdminLab() as admin:
+        admin.add("work", state="Halted")
+        admin.add("personal", properties={"keyboard_layout": "fr+oss+"})
+        run_example(folder, "from-management-qube.yml", {"hosts": {"localhost": {}}}, env=environment(**admin.environment()))
+        assert admin.features("work") == {"vm-config.timezone": "Europe/Warsaw", "service.cups": "1"}
+        assert admin.properties("personal") == {}
 
 
 def inside_a_qube(lab, folder):
@@ -104,7 +114,8 @@ def offline_plan(lab, folder):
     shutil.copy(MACHINE, folder)
     said = run_example(folder, "offline-plan.yml", {"hosts": {"localhost": {}}}, ["-e", "copy=%s" % (folder / MACHINE.name)])
     assert (folder / MACHINE.name).read_bytes() == MACHINE.read_bytes()
-    for line in ("--- before: work (file)", "+vm-config/proxy: 'http://10.137.0.1:3128'", "-qubes-timezone: 'UTC'", "-qubes-service/tracker: '1'"):
+    for line in ("--- before: work (file)", "+vm-config/proxy: 'http://10.137.0.1:3128'", "+vm-config/timezone: 'Europe/Warsaw'",
+                 "-qubes-service/tracker: '1'"):
         assert line in said.splitlines()
 
 
@@ -139,9 +150,9 @@ def readme(lab, folder):
     inventory = {"hosts": {"localhost": {}}, "children": {"qubes": {"hosts": qubes}},
                  "vars": {"vmconfig_destdir": str(folder / "{{ inventory_hostname }}"), **FAMILY}}
     ran(run(folder, "site.yml", inventory, env=environment(QUBES_VMCONFIG_STORE=lab.url)))
-    assert held(lab, 7, "qubes-timezone", "qubes-service/cups") == {"qubes-timezone": "Europe/Warsaw", "qubes-service/cups": "1"}
+    assert held(lab, 7, "vm-config/timezone", "qubes-service/cups") == {"vm-config/timezone": "Europe/Warsaw", "qubes-service/cups": "1"}
     assert held(lab, 9, "qubes-timezone") == {}
-    assert_rendered(folder / "work", zone="Europe/Warsaw")
+    assert_rendered(folder / "work", zone="Europe/Warsaw", layout="pl")
     assert_rendered(folder / "anon-whonix", roles=["xkb", "resolver"])
 
 
@@ -171,6 +182,7 @@ def page_of_role(role):
 
 RUNS = {
     "examples/from-dom0.yml": from_dom0,
+    "examples/from-management-qube.yml": from_management_qube,
     "examples/inside-a-qube.yml": inside_a_qube,
     "examples/offline-plan.yml": offline_plan,
     "examples/plain-xen.yml": plain_xen,
