@@ -140,7 +140,7 @@ class LookupModule(LookupBase):
                     if selection.matches(key) and value is not UNTOLD}
         key = selection.exact[0]
         if found.values.get(key) is UNTOLD:
-            raise Refused("qube %s, key %s: it is there, but %s does not tell its value" % (show(qube), show(key), store.url))
+            raise Refused("qube %s, key %s: it is there, but store %s does not tell its value; a live store does" % (show(qube), show(key), store.url))
         if key in found.values:
             return self._decoded(key, qube, found.values[key])
         if key in found.denied:

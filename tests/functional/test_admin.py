@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 import time
@@ -228,6 +229,9 @@ def test_policy_that_does_not_let_qubes_be_listed(work):
     assert applied({"work": {"vm-config/x": "1"}})["changed"]
     with pytest.raises(StoreError, match="admin.vm.List"):
         opened("admin").qubes()
+    # It would be an option of the client.
+    for name in ("--help", "-t", "@dispvm", "a b", ""):
+        complains({name: {"vm-config/x": "1"}}, ["policy does not let them be listed"])
 
 
 def test_what_qubesd_refuses(work):
@@ -353,6 +357,7 @@ def dom0s_way_in(request, work, forgotten, monkeypatch, tmp_path):
 
 
 def test_in_dom0(dom0):
+    before = socket.getdefaulttimeout()
     declared = {"work": {"vm-config/x": "1", "qubes-debug-mode": True, "keyboard-layout": None}}
     assert applied(declared)["changed"]
     assert (dom0.features("work"), dom0.properties("work")["debug"]) == ({"vm-config.x": "1"}, "True")
@@ -360,6 +365,29 @@ def test_in_dom0(dom0):
     dom0.refuse(service="admin.vm.feature.Set", argument="vm-config.y")
     complains({"work": {"vm-config/x": "2", "vm-config/y": "1"}}, ["'work'", "QubesDaemonAccessError", "none of the qube's other keys"], timeout=10.0)
     assert dom0.features("work") == {"vm-config.x": "1"}
+    assert socket.getdefaulttimeout() == before
+
+
+def test_a_qubesd_that_hangs_in_dom0(work, forgotten, monkeypatch, tmp_path):
+    """The package's own sockets have no timeout."""
+    (tmp_path / "qubesadmin").mkdir()
+    (tmp_path / "qubesadmin" / "exc.py").write_text("class QubesException(Exception): pass\n")
+    (tmp_path / "qubesadmin" / "__init__.py").write_text(HANGING)
+    monkeypatch.setattr(adminapi, "QUBESD", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    complains({"work": {"vm-config/x": "1"}}, ["no answer within 0.6 seconds"])
+
+
+HANGING = """
+import socket
+class Qubes:
+    def qubesd_call(self, *args):
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            with socket.create_connection(listener.getsockname()) as waiting:
+                return waiting.recv(1)
+"""
 
 
 # -- as a user meets it --

@@ -78,16 +78,22 @@ class AdminStore(Store):
         return sorted(name for name in found if re.fullmatch(_interface.QUBE.pattern, name))
 
     def missing(self, qubes: List[str]) -> List[str]:
+        return self._missing(qubes)[0]
+
+    def _missing(self, qubes: Sequence[str]) -> Tuple[List[str], str]:
+        """Those that are not here, and what is known of those that are."""
         try:
-            known = frozenset(self.qubes())
+            known = self.qubes()
         except _Unlisted:
-            # Who may not list them may still set them: the calls say themselves what is refused.
-            return []
-        return [qube for qube in qubes if qube not in known]
+            # Who may not list them may still set them, and is told by each call what is refused. A name is an argument of a program.
+            return [qube for qube in qubes if not re.fullmatch(_interface.QUBE.pattern, qube)], "policy does not let them be listed"
+        there = frozenset(known)
+        return [qube for qube in qubes if qube not in there], "in it are " + names(known)
 
     def _need(self, qubes: Sequence[str]) -> None:
-        for qube in self.missing(list(qubes)):
-            raise QubeMissing("qube %s is not in %s, as far as policy lets it be seen; in it are %s" % (show(qube), self.url, names(self.qubes())))
+        missing, known = self._missing(qubes)
+        if missing:
+            raise QubeMissing("qube %s is not in %s; %s" % (show(missing[0]), self.url, known))
 
     def failed(self, qube: str, method: str, argument: str, error: CallFailed) -> StoreError:
         """The error of a call, as it is told."""

@@ -18,7 +18,9 @@ import shutil
 import signal
 import socket
 import subprocess
-from typing import List, Tuple
+import threading
+from contextlib import contextmanager
+from typing import Iterator, List, Optional, Tuple
 
 from .._errors import StoreError
 from .._text import cut, escape, show
@@ -89,18 +91,42 @@ class Package(Client):
         import qubesadmin.exc
         self._app = qubesadmin.Qubes()
         self._exception = qubesadmin.exc.QubesException
-        # The package sets none of its own for its calls.
-        socket.setdefaulttimeout(timeout)
 
     def call(self, qube: str, method: str, argument: str = "", payload: bytes = b"") -> bytes:
         try:
-            return self._app.qubesd_call(qube, method, argument or None, payload or None)
+            with _sockets_time_out(self.timeout):
+                return self._app.qubesd_call(qube, method, argument or None, payload or None)
         except self._exception as error:
             raise Answered(type(error).__name__, escape(cut(str(error)))) from None
         except socket.timeout:
             raise TimedOut("no answer within %g seconds (store_timeout)" % self.timeout) from None
         except OSError as error:
             raise CallFailed("qubesd cannot be asked: %s" % (error.strerror or error)) from None
+
+
+class _Calls:
+    """How many calls of the package there are just now, and the timeout of sockets before the first of them."""
+
+    lock = threading.Lock()
+    count = 0
+    before: Optional[float] = None
+
+
+@contextmanager
+def _sockets_time_out(timeout: float) -> Iterator[None]:
+    """Gives the sockets of the block a timeout, for the package sets none; those of the rest of this process keep theirs."""
+    with _Calls.lock:
+        if not _Calls.count:
+            _Calls.before = socket.getdefaulttimeout()
+            socket.setdefaulttimeout(timeout)
+        _Calls.count += 1
+    try:
+        yield
+    finally:
+        with _Calls.lock:
+            _Calls.count -= 1
+            if not _Calls.count:
+                socket.setdefaulttimeout(_Calls.before)
 
 
 class System(Client):
