@@ -256,13 +256,14 @@ class Conversation:
             try:
                 data = self._socket.recv(_RECEIVE)
                 self._take(data)
+                if not data:
+                    raise Down("it closed the connection")
             except OSError as error:
-                data, why = b"", "the connection ended: %s" % (error.strerror or error)
-            else:
-                why = "it closed the connection"
-            if not data:
                 self.close()
-                raise Down(why)
+                raise Down("the connection ended: %s" % (error.strerror or error)) from None
+            except Down:
+                self.close()
+                raise
         self.events.clear()
         return True
 

@@ -17,7 +17,8 @@ import select
 import socket
 import struct
 import time
-from typing import Any, List, Optional, Sequence, Tuple, Union
+from contextlib import contextmanager
+from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
 
 from .conversing import Down, Failure, TimedOut, number_of_connection
 
@@ -175,14 +176,8 @@ class Conversation:
             left = end - time.monotonic()
             if left <= 0 or not poll.poll(left * 1000):
                 return False
-            try:
+            with self._closed_when_it_ends():
                 self._receive((), 0, [], 0)
-            except OSError as error:
-                self.close()
-                raise Down("the connection ended: %s" % (error.strerror or error)) from None
-            except Down:
-                self.close()
-                raise
         self.fired = False
         return True
 
@@ -210,15 +205,20 @@ class Conversation:
     def _exchange(self, requests: Sequence[Request], transaction: int, replies: List[Reply]) -> None:
         first, self._number = self._number, (self._number + len(requests)) & 0xFFFFFFFF
         sent = 0
-        try:
+        with self._closed_when_it_ends():
             while len(replies) < len(requests):
                 if sent < len(requests) and sent - len(replies) <= WINDOW // 2:
                     ahead = min(len(replies) + WINDOW, len(requests))
                     self._connection.transport.send([_packed(requests[place], first + place, transaction) for place in range(sent, ahead)])
                     sent = ahead
                 self._receive(requests, first, replies, sent)
+
+    @contextmanager
+    def _closed_when_it_ends(self) -> Iterator[None]:
+        """``Down`` for all that can go wrong with a connection, which is then closed: what still comes would answer the next request."""
+        try:
+            yield
         except BlockingIOError:
-            # The answer may still come, and would answer the next request.
             self.close()
             raise TimedOut("it does not answer within %g seconds (store_timeout)" % self.timeout) from None
         except OSError as error:
