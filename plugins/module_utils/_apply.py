@@ -12,6 +12,7 @@ from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Tuple
 
 from . import _interface
 from ._errors import Refused, SomeUnread, Stopped, StoreError, Unfinished, VmconfigError, names
+from ._inspect import SELF, prove
 from ._plan import INHERIT, Change, Snapshot, Wanted, declare, diff, plan
 from ._stores.base import Outcome, Store, Update
 from ._text import show
@@ -52,6 +53,8 @@ def apply(store: Store, task: Task) -> Dict[str, Any]:
 
 def _read(store: Store, wanted: Mapping[str, Wanted], access: bool) -> Tuple[Mapping[str, Snapshot], Mapping[str, VmconfigError]]:
     """What the qubes hold, and why some could not be read; ``StoreError`` when that is all of them."""
+    if SELF in wanted:
+        prove(store)
     try:
         return store.read({qube: each.selection for qube, each in wanted.items()}, access), {}
     except SomeUnread as error:

@@ -94,6 +94,11 @@ def _without_secrets(snapshot: Snapshot) -> Snapshot:
     return snapshot._replace(values={key: value for key, value in snapshot.values.items() if key not in _interface.SECRETS})
 
 
+def prove(store: Store) -> None:
+    """``StoreError`` where this machine is no qube that has the interface."""
+    read(store, [SELF], _interface.Selection())
+
+
 def report(snapshot: Snapshot, selection: _interface.Selection, raw: bool) -> Dict[str, Any]:
     """One qube's part of the result of ``keys_info``."""
     config: Dict[str, Any] = {}

@@ -16,7 +16,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 
 from . import _interface
 from ._errors import QubeMissing, Refused, StoreError, VmconfigError
-from ._inspect import SELF, plain, read
+from ._inspect import SELF, plain, prove
 from ._plan import UNTOLD, encode
 from ._stores.base import Store
 from ._text import escape, show
@@ -76,7 +76,7 @@ def wait(store: Store, task: Task) -> Dict[str, Any]:
 def _look(store: Store, key: str, task: Task, is_met: Callable[[Optional[bytes]], bool], end: float) -> Tuple[bool, Optional[bytes]]:
     """Whether the condition is met, and the value that was seen last. The watch is there before the first look."""
     if task.qube == SELF:
-        read(store, [SELF], _interface.Selection())
+        prove(store)
     watch = store.watch(task.qube, key)
     try:
         while True:

@@ -262,6 +262,10 @@ def test_a_self_without_the_interface(qubes):
         qubes.add_own({"vm-config/x": "1"})
         with pytest.raises(StoreError, match="no VM configuration interface.*qubes-vm-type and type"):
             _inspect.read(store, ["self"], _inspect.selected([]))
+    for check_mode in (True, False):
+        says = ["no VM configuration interface", "qubes-vm-type and type", "nothing was written"]
+        complains(qubes, {"self": {"vm-config/x": "2"}}, says, check_mode=check_mode)
+    assert qubes.keys("self") == {"vm-config/x": b"1"}
 
 
 @pytest.mark.parametrize("wanted", [["work"], ["self"], []])
