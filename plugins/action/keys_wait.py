@@ -14,4 +14,4 @@ class ActionModule(StoreAction):
     def prepare(self, arguments, task_vars):
         super().prepare(arguments, task_vars)
         for option in ("value", "regexp"):
-            refuse_secrets({arguments.get("qube"): {arguments.get("key"): arguments.get(option)}})
+            refuse_secrets({str(arguments.get("qube")): {str(arguments.get("key")): arguments.get(option)}})

@@ -47,7 +47,7 @@ def apply(store: Store, task: Task) -> Dict[str, Any]:
     _refuse_too_many(store, planned)
     outcome = Outcome(planned, {}) if task.check_mode else _do(store, here, planned)
     if failed or outcome.failed:
-        raise _stopped(store, planned, Outcome(outcome.done, {**failed, **outcome.failed}))
+        raise _stopped(store, task, planned, Outcome(outcome.done, {**failed, **outcome.failed}))
     return _result(store, task, outcome.done, absent)
 
 
@@ -79,12 +79,12 @@ def _do(store: Store, wanted: Mapping[str, Wanted], planned: Mapping[str, List[C
     return outcome._replace(done={**unchanged, **outcome.done})
 
 
-def _stopped(store: Store, planned: Mapping[str, List[Change]], outcome: Outcome) -> Stopped:
+def _stopped(store: Store, task: Task, planned: Mapping[str, List[Change]], outcome: Outcome) -> Stopped:
     """The error of a task in which some qubes failed, with what was changed all the same."""
     changed = {qube: changes for qube, changes in outcome.done.items() if changes}
     left = [qube for qube in planned if planned[qube] and qube not in changed and qube not in outcome.failed]
-    message = "%s. That was at qube %s; written: %s; not begun: %s. Run again to complete it." % (
-        "; ".join(map(str, outcome.failed.values())), names(outcome.failed), names(changed), names(left))
+    told = "it would change: %s" % names(changed) if task.check_mode else "written: %s; not begun: %s. Run again to complete it" % (names(changed), names(left))
+    message = "%s. That was at qube %s; %s." % ("; ".join(map(str, outcome.failed.values())), names(outcome.failed), told)
     changed.update({qube: error.changes for qube, error in outcome.failed.items() if isinstance(error, Unfinished)})
     return Stopped(message, {"changed": bool(changed), "qubes": {qube: _report(store, changes) for qube, changes in changed.items()}})
 

@@ -23,6 +23,8 @@ LARGEST = 64 * 1024 * 1024
 def declared_qubes(options: Mapping[str, Any]) -> Mapping[str, Any]:
     """The mapping of qubes to keys, from the options ``qubes``, or ``qube`` and ``keys``."""
     if options.get("qube") is not None:
+        if not isinstance(options["qube"], (str, int)):
+            raise Refused("qube is %s; expected a name" % show(options["qube"]))
         return {options["qube"]: options.get("keys")}
     return options.get("qubes") or {}
 

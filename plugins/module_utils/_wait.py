@@ -21,8 +21,8 @@ from ._plan import UNTOLD, encode
 from ._stores.base import Store
 from ._text import escape, show
 
-LONGEST = 31 * 24 * 3600
-"""Seconds to wait at the most."""
+LONGEST = 14 * 24 * 3600
+"""Seconds to wait at the most; poll(2) takes 24 days."""
 
 GRACE = 0.5
 """Seconds after the timeout in which a store that is asked just then may still answer."""
@@ -40,8 +40,8 @@ class Task(NamedTuple):
     check_mode: bool = False
 
 
-class TimeIsUp(Exception):
-    """The alarm went off."""
+class TimeIsUp(BaseException):
+    """The alarm went off. Nothing that handles errors may take it for one."""
 
 
 def wait(store: Store, task: Task) -> Dict[str, Any]:
@@ -49,7 +49,7 @@ def wait(store: Store, task: Task) -> Dict[str, Any]:
     key = _interface.normal(task.key)
     secret = key in _interface.SECRETS
     try:
-        is_met = _checked(key, task)
+        is_met = _checked(store, key, task)
     except Refused as error:
         raise Refused("qube %s, key %s: %s" % (show(task.qube), show(key), error)) from None
     begun = time.monotonic()
@@ -78,16 +78,18 @@ def _look(store: Store, key: str, task: Task, is_met: Callable[[Optional[bytes]]
     if task.qube == SELF:
         prove(store)
     watch = store.watch(task.qube, key)
+    while True:
+        untrusted_value = _value(store, task.qube, key)
+        met = is_met(untrusted_value)
+        left = end - time.monotonic()
+        if met or task.check_mode or left <= 0 or not watch.wait(left):
+            break
     try:
-        while True:
-            untrusted_value = _value(store, task.qube, key)
-            if is_met(untrusted_value):
-                return True, untrusted_value
-            left = end - time.monotonic()
-            if task.check_mode or left <= 0 or not watch.wait(left):
-                return False, untrusted_value
-    finally:
         watch.end()
+    except (StoreError, TimeIsUp):
+        # What was seen was seen; the connection is closed next.
+        pass
+    return met, untrusted_value
 
 
 def _value(store: Store, qube: str, key: str) -> Optional[bytes]:
@@ -97,11 +99,14 @@ def _value(store: Store, qube: str, key: str) -> Optional[bytes]:
     return snapshot.values.get(key)
 
 
-def _checked(key: str, task: Task) -> Callable[[Optional[bytes]], bool]:
+def _checked(store: Store, key: str, task: Task) -> Callable[[Optional[bytes]], bool]:
     if not 0 <= task.timeout <= LONGEST:
         raise Refused("timeout is %g; expected seconds, from 0 to %d" % (task.timeout, LONGEST))
     if key in _interface.SECRETS and task.state not in ("present", "absent"):
         raise Refused("it is a secret, of which is only told whether it is there; wait for state: present or absent")
+    against = store.limit(key, encode(key, task.value, "allow") if task.state == "equal" else None)
+    if against:
+        raise Refused(against)
     return _condition(key, task)
 
 
@@ -117,7 +122,7 @@ def _condition(key: str, task: Task) -> Callable[[Optional[bytes]], bool]:
         return lambda value: value == wanted
     try:
         pattern = re.compile(task.regexp)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise Refused("the regexp %s is none: %s" % (show(task.regexp), escape(str(error)))) from None
     return lambda value: value is not None and pattern.search(value.decode("utf-8", "surrogateescape")) is not None
 

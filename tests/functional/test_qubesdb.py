@@ -520,6 +520,29 @@ def test_a_daemon_that_comes_back_empty_gets_all_of_it(qubes):
     assert qubes.keys("work") == {"qubes-timezone": b"Asia/Tokyo", "vm-config/a": b"1", "vm-config/b": b"2", "vm-config/z": b"3"}
 
 
+@pytest.mark.parametrize("kind, path", [("WRITE", "/vm-config/b"), ("RM", "/vm-config/gone")])
+def test_a_daemon_that_comes_back_empty_at_the_first_change(qubes, kind, path):
+    """What was right in the daemon before has to be written too, and what was to be removed is not there."""
+    qubes.restart("work", {"qubes-timezone": "Asia/Tokyo", "vm-config/a": "1", "vm-config/gone": "1"})
+    qubes.clear("work")
+    qubes.rule("work", "restart", kind=kind, path=path, times=1)
+    declared = {"work": {"qubes-timezone": "Asia/Tokyo", "vm-config/a": "1", "vm-config/b": "2", "vm-config/gone": None}}
+    with within(5):
+        try:
+            applied(qubes, declared)
+        except Stopped:
+            # It may be asked in the moment in which nobody listens.
+            applied(qubes, declared)
+    assert qubes.keys("work") == {"qubes-timezone": b"Asia/Tokyo", "vm-config/a": b"1", "vm-config/b": b"2"}
+
+
+def test_two_names_of_one_daemon(qubes):
+    os.symlink("qubesdb.work.sock", os.path.join(qubes.folder, "qubesdb.sock"))
+    qubes.put("work", "qubes-vm-type", "AppVM")
+    complains(qubes, {"self": {}, "work": {"vm-config/x": "1"}}, ["'self' and 'work' are the same one"])
+    os.unlink(os.path.join(qubes.folder, "qubesdb.sock"))
+
+
 def test_a_rerun_completes_what_a_killed_module_began(qubes):
     """There are no transactions: a module that is killed leaves what it had written."""
     program = (

@@ -130,7 +130,9 @@ def test_a_secret_is_waited_for_and_not_told(tree):
     ({"key": "a b"}, "cannot be a key's name"),
     ({"key": "qubes-debug-mode", "state": "equal", "value": "maybe"}, "expected a boolean"),
     ({"state": "matching", "regexp": "("}, "regexp"),
+    ({"state": "matching", "regexp": "a{4294967296}"}, "regexp"),
     ({"timeout": -1.0}, "timeout"),
+    ({"timeout": 2592000.0}, "timeout"),
     ({"timeout": float("nan")}, "timeout"),
 ], ids=str)
 def test_refused_before_anything_is_asked(place, options, says):
@@ -213,6 +215,34 @@ def test_a_daemon_that_hangs(qubes, when):
     qubes.thaw("work")
     # Hanging up on a daemon that hangs cannot be helped.
     qubes.clear("work")
+
+
+@pytest.mark.parametrize("kind", ["READ", "UNWATCH"])
+def test_a_daemon_that_hangs_at_one_request(qubes, kind):
+    """The time to wait is kept, whatever store_timeout is; what was seen before that counts."""
+    qubes.rule("work", "stall", kind=kind)
+    with within(1.5), pytest.raises(VmconfigError, match="0.5 seconds"):
+        waited(qubes.url, store_timeout=30.0, timeout=0.5)
+    if kind == "UNWATCH":
+        with within(2):
+            assert waited(qubes.url, store_timeout=0.5, key="qubes-timezone")["met"]
+    # Hanging up on a daemon that hangs cannot be helped.
+    qubes.clear("work")
+
+
+def test_an_event_between_the_watch_and_the_first_look_is_kept(qubes):
+    """The first answer is the old value, and the event that comes with it is the only one."""
+    qubes.rule("work", "event", kind="READ", event_path="/vm-config/x", times=1)
+    with within(1.5), pytest.raises(VmconfigError):
+        waited(qubes.url, timeout=0.5)
+    assert [request.kind for request in qubes.requests("work")] == ["WATCH", "READ", "READ", "UNWATCH"]
+
+
+@pytest.mark.parametrize("options", [{"key": "vm-config/" + "x" * 53}, {"state": "equal", "value": "x" * 3072}], ids=["a long key", "a long value"])
+def test_what_the_store_cannot_hold_is_not_waited_for(qubes, options):
+    with within(1), pytest.raises(Refused, match="QubesDB"):
+        waited(qubes.url, **options)
+    assert qubes.requests("work") == []
 
 
 def test_a_daemon_that_refuses_a_watch(qubes):

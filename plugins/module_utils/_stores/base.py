@@ -13,6 +13,7 @@ from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 from .._errors import VmconfigError
 from .._interface import PERSISTENT, Row, Selection
 from .._plan import Change, Snapshot
+from .._text import escape
 
 Replan = Callable[[Snapshot], List[Change]]
 
@@ -61,7 +62,7 @@ class Store:
     """Whether somebody else keeps the protected keys, so that changing them needs ``force``."""
 
     def __init__(self, url: str, timeout: float) -> None:
-        self.url = url
+        self.url = escape(url)
         self.timeout = timeout
 
     def limit(self, key: str, value: Optional[bytes]) -> str:

@@ -19,7 +19,7 @@ from typing import List, Optional, Sequence, Tuple
 from urllib.parse import unquote
 
 from .._errors import Refused, StoreError
-from .._text import show
+from .._text import escape, show
 from . import adminapi
 from .base import Store
 
@@ -70,9 +70,10 @@ def _split(url: str) -> Tuple[str, str]:
     if kind in ("admin", "qubesdb", "xenstore") and not separator:
         return kind, ""
     # Any other form with a path would name a host, or a path that depends on where a process was started.
+    path = unquote(path)
     if kind not in ("qubesdb", "xenstore", "file") or not path.startswith("/") or "\0" in path:
         raise Refused("store %s is not one of %s" % (show(url), FORMS))
-    return kind, unquote(path)
+    return kind, path
 
 
 def _auto(timeout: float, qubes: Sequence[str]) -> Store:
@@ -91,7 +92,7 @@ def _auto(timeout: float, qubes: Sequence[str]) -> Store:
 
 def _none(url: str, qubes: Sequence[str], candidates: Sequence[Tuple[str, bool]]) -> StoreError:
     return StoreError("store %s finds no store for %s on this machine: looked for %s. Name one: %s" % (
-        url, ", ".join(map(show, qubes[:3])) or "any qube", ", ".join([path for path, _bus in candidates]), FORMS))
+        url, ", ".join(map(show, qubes[:3])) or "any qube", ", ".join([escape(path) for path, _bus in candidates]), FORMS))
 
 
 def _admin(timeout: float) -> Store:
@@ -101,6 +102,8 @@ def _admin(timeout: float) -> Store:
 
 def _qubesdb(timeout: float, folder: str) -> Store:
     from .qubesdb import QubesDb
+    # However it is spelled, it is one place: a daemon may have one connection of a process at a time.
+    folder = os.path.realpath(folder)
     return QubesDb("qubesdb://" + folder, timeout, folder)
 
 

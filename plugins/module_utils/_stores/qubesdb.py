@@ -71,7 +71,7 @@ class QubesDb(Store):
         try:
             found = sorted(match.group(1) for match in map(_SOCKET.fullmatch, os.listdir(self.folder)) if match)
         except OSError as error:
-            raise StoreError("%s: the folder %s cannot be listed: %s" % (self.url, self.folder, error.strerror)) from None
+            raise StoreError("%s: the folder %s cannot be listed: %s" % (self.url, show(self.folder), error.strerror)) from None
         # qubesdb.work.ro.sock is the read-only twin of work's and qubesdb.ro.sock that of the own one, not those of qubes called so.
         twins = {qube + ".ro" for qube in found} | ({"ro"} if self._has_own() else set())
         return [qube for qube in found if qube not in twins]
@@ -99,6 +99,11 @@ class QubesDb(Store):
     def _need(self, qubes: List[str]) -> None:
         for qube in self.missing(qubes):
             raise self._absent(qube)
+        sockets: Dict[str, str] = {}
+        for qube in qubes:
+            other = sockets.setdefault(os.path.realpath(self._socket(qube, True)), qube)
+            if other != qube:
+                raise StoreError("%s: the qubes %s and %s are the same one; name it once" % (self.url, show(other), show(qube)))
 
     # reading and writing
 
@@ -117,13 +122,15 @@ class QubesDb(Store):
         return outcome.done[qube]
 
     def update_all(self, updates: Mapping[str, Update]) -> Outcome:
+        if not updates:
+            return Outcome({}, {})
         # Ended since it was read: that is no other's failure.
         gone: Dict[str, VmconfigError] = {qube: self._absent(qube) for qube in self.missing(list(updates))}
         with ExitStack() as turn:
             try:
                 turn.enter_context(locked(self.folder, self.timeout))
             except OSError as error:
-                raise StoreError("%s: the folder %s cannot be locked: %s" % (self.url, self.folder, error.strerror)) from None
+                raise StoreError("%s: the folder %s cannot be locked: %s" % (self.url, show(self.folder), error.strerror)) from None
             done, failed = self._together({
                 qube: self._daemon(qube).update(Reading(update.selection), update.replan) for qube, update in updates.items() if qube not in gone})
         return Outcome(done, {**gone, **failed})

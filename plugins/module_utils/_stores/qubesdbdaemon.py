@@ -12,7 +12,7 @@ import re
 from typing import Callable, Dict, Generator, Iterable, List, Optional, Sequence
 
 from .. import _interface
-from .._errors import StoreError, Unfinished, names
+from .._errors import Refused, StoreError, Unfinished, names
 from .._interface import Selection
 from .._plan import Change, Snapshot, ordered
 from .._text import show
@@ -77,7 +77,8 @@ class _Progress:
         self.perhaps = list(batch[len(replies):])
 
     def look(self, found: Snapshot) -> None:
-        """Takes in what is there after a connection was lost."""
+        """Takes in what is there after a connection was lost: the daemon may be another one, without what was written."""
+        self.done = {key: change for key, change in self.done.items() if found.values.get(key) == change.after}
         self._add([change for change in self.perhaps if found.values.get(change.key) == change.after])
         self.perhaps = []
 
@@ -137,6 +138,11 @@ class Daemon:
             return (yield from self._attempt(reading, replan, progress))
         except Down as error:
             raise self._unfinished(error, progress) from None
+        except Refused as error:
+            if not progress.done:
+                raise
+            done = list(progress.done.values())
+            raise Unfinished("%s. The connection was lost before that; %s" % (error, _stands(done)), done) from None
 
     def _attempt(self, reading: Reading, replan: Replan, progress: _Progress) -> Job:
         conversation = self.conversation(writing=True)
@@ -159,7 +165,9 @@ class Daemon:
         try:
             held = yield conversation, [Request(READ, path_of(change.key)) for change in reversed(done)]
             ours = [change for change, value in zip(reversed(done), held) if (None if isinstance(value, Failure) else value) == change.after]
-            replies = yield conversation, [_request(change._replace(after=change.before)) for change in ours if change.before != change.after]
+            # What puts others into force is written again when those are as they were.
+            ours.sort(key=lambda change: _commits(change.key))
+            replies = yield conversation, [_request(change._replace(after=change.before)) for change in ours]
         except Down:
             return done
         return [change for change, reply in zip(ours, replies) if reply is ERROR]
@@ -207,6 +215,10 @@ def _batches(changes: Sequence[Change]) -> List[List[Change]]:
     first: List[Change] = []
     last: List[Change] = []
     for change in changes:
-        found = _interface.find(change.key)
-        (last if change.key in above or (found and found.row.commits) else first).append(change)
+        (last if change.key in above or _commits(change.key) else first).append(change)
     return [batch for batch in (first, *([change] for change in last)) if batch]
+
+
+def _commits(key: str) -> bool:
+    found = _interface.find(key)
+    return found is not None and found.row.commits != ""

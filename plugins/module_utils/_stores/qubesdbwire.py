@@ -87,7 +87,6 @@ class Conversation:
         self._socket: Optional[socket.socket] = None
         self._owner = 0
         self._connected = False
-        self._proven = False
         self._requests: Sequence[Request] = ()
         self._replies: List[Reply] = []
         self._packed = 0
@@ -112,18 +111,21 @@ class Conversation:
             if self._connected or self._connect():
                 self._exchange()
             if len(self._replies) == len(self._requests):
-                self._proven = True
                 return self._replies
             if time.monotonic() >= self.due:
                 what = "answer" if self._connected else "accept a connection"
                 raise TimedOut("it does not %s within %g seconds (store_timeout)" % (what, self.timeout))
         except OSError as error:
-            self._reopen("the connection ended: %s" % (error.strerror or error))
+            raise self._down(Down("the connection ended: %s" % (error.strerror or error))) from None
         except Down as error:
-            error.replies = self._replies
-            self.close()
-            raise
+            raise self._down(error) from None
         return None
+
+    def _down(self, error: Down) -> Down:
+        """The error with what was answered before; nothing is asked again here, for another daemon may be there by now."""
+        error.replies = self._replies
+        self.close()
+        return error
 
     def _connect(self) -> bool:
         """Whether there is a connection; not yet where the daemon's queue of them is full."""
@@ -151,17 +153,7 @@ class Conversation:
         if data:
             self._send()
         elif self._ahead:
-            self._reopen("it closed the connection")
-
-    def _reopen(self, why: str) -> None:
-        """Begins again on another connection, where this one was left from earlier and nothing was answered on it since."""
-        if not self._proven or self._replies:
-            error = Down(why)
-            error.replies = self._replies
-            self.close()
-            raise error from None
-        self.close()
-        self._packed = 0
+            raise Down("it closed the connection")
 
     def _send(self) -> None:
         ready = [self._unsent]
@@ -272,7 +264,7 @@ class Conversation:
         if self._socket is not None:
             self._socket.close()
         self._socket = None
-        self._connected = self._proven = False
+        self._connected = False
         self._unsent = b""
         self._buffer.clear()
         self._ahead.clear()
