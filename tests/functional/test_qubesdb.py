@@ -418,7 +418,6 @@ def test_stuck_while_it_is_read(fleet, check_mode):
     assert sorted(error.result["qubes"]) == sorted(set(FLEET) - {"vm07", "vm08"})
     written = b"UTC" if check_mode else b"Asia/Tokyo"
     assert {fleet.keys(qube)["qubes-timezone"] for qube in set(FLEET) - {"vm07", "vm08"}} == {written}
-    # Nobody waited for the two.
     assert all(fleet.writes(qube) == [] for qube in ("vm07", "vm08"))
 
 

@@ -8,7 +8,7 @@
 
 The daemons have no transactions. What was written before a failure is undone, as far as it still holds what was written;
 the folder of the sockets is locked meanwhile, so two of our own runs take turns. Qubes are served side by side: one whose
-daemon hangs costs the others nothing.
+daemon hangs fails no other.
 """
 
 from __future__ import annotations
