@@ -82,10 +82,10 @@ from ansible.plugins.lookup import LookupBase
 
 from ansible_collections.qubes.vmconfig.plugins.module_utils import _interface
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Refused, VmconfigError
-from ansible_collections.qubes.vmconfig.plugins.module_utils._inspect import plain, read, selected
+from ansible_collections.qubes.vmconfig.plugins.module_utils._inspect import read, selected
 from ansible_collections.qubes.vmconfig.plugins.module_utils._plan import UNTOLD
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.opening import open_store
-from ansible_collections.qubes.vmconfig.plugins.module_utils._text import show
+from ansible_collections.qubes.vmconfig.plugins.module_utils._text import plain, show
 
 OPTIONS = ("qube", "default", "typed", "store", "store_timeout")
 

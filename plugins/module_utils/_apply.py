@@ -8,13 +8,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple
 
 from . import _interface
-from ._errors import Refused, SomeUnread, Stopped, StoreError, Unfinished, VmconfigError, names
-from ._inspect import SELF, prove
+from ._errors import Refused, Stopped, StoreError, Unfinished, names, several
+from ._inspect import prove
 from ._plan import INHERIT, Change, Snapshot, Wanted, declare, diff, plan
-from ._stores.base import Outcome, Store, Update
+from ._stores.base import SELF, Store, Update
 from ._text import show
 
 
@@ -39,54 +39,59 @@ def apply(store: Store, task: Task) -> Dict[str, Any]:
         raise Refused("access: %s cannot be had: %s has no permissions for single keys. Nothing was written." % (task.access, store.url))
     try:
         absent = store.missing(list(wanted)) if task.missing == "skip" else []
-        here = {qube: wanted[qube] for qube in wanted if qube not in absent}
-        found, failed = _read(store, here, task.access != INHERIT)
+        here = {qube: each for qube, each in wanted.items() if qube not in absent}
+        if SELF in here:
+            prove(store)
+        run = _Run(store, here, task.check_mode)
     except StoreError as error:
         raise StoreError("%s. That was while reading the keys of qube %s; nothing was written." % (error, names(wanted))) from None
-    planned = {qube: plan(qube, here[qube], found[qube]) for qube in found}
-    _refuse_too_many(store, planned)
-    outcome = Outcome(planned, {}) if task.check_mode else _do(store, here, planned)
-    if failed or outcome.failed:
-        raise _stopped(store, task, planned, Outcome(outcome.done, {**failed, **outcome.failed}))
-    return _result(store, task, outcome.done, absent)
+    result = _result(store, task, run.changes(), absent)
+    if run.failed:
+        raise Stopped(run.error(), result)
+    return result
 
 
-def _read(store: Store, wanted: Mapping[str, Wanted], access: bool) -> Tuple[Mapping[str, Snapshot], Mapping[str, VmconfigError]]:
-    """What the qubes hold, and why some could not be read; ``StoreError`` when that is all of them."""
-    if SELF in wanted:
-        prove(store)
-    try:
-        return store.read({qube: each.selection for qube, each in wanted.items()}, access), {}
-    except SomeUnread as error:
-        if not error.found:
-            raise
-        return error.found, error.failed
+class _Run:
+    """The qubes read, planned and, unless it is check mode, updated; and what became of it."""
 
+    def __init__(self, store: Store, wanted: Mapping[str, Wanted], check_mode: bool) -> None:
+        self._store = store
+        self._wanted = wanted
+        self._check_mode = check_mode
+        self._planned: Dict[str, List[Change]] = {}
+        try:
+            self._done, self.failed = store.update_all({qube: self._update(qube) for qube in wanted}, self._review)
+        except Refused as error:
+            raise Refused("%s. Nothing was written" % error) from None
+        if self.failed and not self._planned:
+            raise StoreError(several(self.failed.values()))
 
-def _refuse_too_many(store: Store, planned: Mapping[str, List[Change]]) -> None:
-    for qube, changes in planned.items():
-        if store.most_changes and len(changes) > store.most_changes:
-            raise Refused("qube %s: %d keys at once, and %s takes %d; nothing was written. Set them in several tasks" % (
-                show(qube), len(changes), store.url, store.most_changes))
+    def _update(self, qube: str) -> Update:
+        wanted = self._wanted[qube]
+        return Update(wanted.selection, lambda found: plan(qube, wanted, found), wanted.access != INHERIT)
 
+    def _review(self, qube: str, found: Snapshot) -> bool:
+        changes = plan(qube, self._wanted[qube], found)
+        if self._store.most_changes and len(changes) > self._store.most_changes:
+            raise Refused("qube %s: %d keys at once, and %s takes %d; set them in several tasks" % (
+                show(qube), len(changes), self._store.url, self._store.most_changes))
+        self._planned[qube] = changes
+        return bool(changes) and not self._check_mode
 
-def _do(store: Store, wanted: Mapping[str, Wanted], planned: Mapping[str, List[Change]]) -> Outcome:
-    def update(qube: str) -> Update:
-        return Update(wanted[qube].selection, lambda found: plan(qube, wanted[qube], found), wanted[qube].access != INHERIT)
+    def changes(self) -> Dict[str, List[Change]]:
+        """What was changed, or would be: of failed qubes only what stands."""
+        standing = {qube: list(error.changes) for qube, error in self.failed.items() if isinstance(error, Unfinished)}
+        unchanged = {qube: changes for qube, changes in self._planned.items() if not changes or self._check_mode}
+        return {**unchanged, **self._done, **standing}
 
-    outcome = store.update_all({qube: update(qube) for qube, changes in planned.items() if changes})
-    unchanged = {qube: [] for qube, changes in planned.items() if not changes}
-    return outcome._replace(done={**unchanged, **outcome.done})
-
-
-def _stopped(store: Store, task: Task, planned: Mapping[str, List[Change]], outcome: Outcome) -> Stopped:
-    """The error of a task in which some qubes failed, with what was changed all the same."""
-    changed = {qube: changes for qube, changes in outcome.done.items() if changes}
-    left = [qube for qube in planned if planned[qube] and qube not in changed and qube not in outcome.failed]
-    told = "it would change: %s" % names(changed) if task.check_mode else "written: %s; not begun: %s. Run again to complete it" % (names(changed), names(left))
-    message = "%s. That was at qube %s; %s." % ("; ".join(map(str, outcome.failed.values())), names(outcome.failed), told)
-    changed.update({qube: error.changes for qube, error in outcome.failed.items() if isinstance(error, Unfinished)})
-    return Stopped(message, {"changed": bool(changed), "qubes": {qube: _report(store, changes) for qube, changes in changed.items()}})
+    def error(self) -> str:
+        """What went wrong, and what was changed all the same."""
+        changed = [qube for qube, changes in self.changes().items() if changes and qube not in self.failed]
+        left = [qube for qube, changes in self._planned.items() if changes and qube not in self._done and qube not in self.failed]
+        told = "written: %s; not begun: %s. Run again to complete it" % (names(changed), names(left))
+        if self._check_mode:
+            told = "it would change: %s" % names(changed)
+        return "%s. That was at qube %s; %s." % (several(self.failed.values()), names(self.failed), told)
 
 
 def _result(store: Store, task: Task, done: Mapping[str, List[Change]], absent: List[str]) -> Dict[str, Any]:

@@ -37,7 +37,7 @@ class SomeUnread(StoreError):
     """Some qubes could not be read. ``found`` is what the others hold, ``failed`` the reasons by qube."""
 
     def __init__(self, found: Mapping[str, Any], failed: Mapping[str, Exception]) -> None:
-        super().__init__("; ".join(["qube %s: %s" % (show(qube), error) for qube, error in failed.items()]))
+        super().__init__(several(failed.values()))
         self.found = found
         self.failed = failed
 
@@ -63,3 +63,9 @@ def names(qubes: Iterable[str]) -> str:
     quoted = [show(qube) for qube in qubes]
     more = " and %d more" % (len(quoted) - 50) if len(quoted) > 50 else ""
     return ", ".join(quoted[:50]) + more or "none"
+
+
+def several(errors: Iterable[Exception]) -> str:
+    """The messages of some errors as one: each once, the first ten, and how many more there are."""
+    messages = list(dict.fromkeys(map(str, errors)))
+    return "; ".join(messages[:10] + (["and %d more such errors" % (len(messages) - 10)] if len(messages) > 10 else []))

@@ -13,8 +13,10 @@ import fcntl
 import os
 import stat
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Iterator
+
+from ._errors import StoreError
 
 
 def read_file(path: str, most: int) -> bytes:
@@ -32,17 +34,19 @@ def read_file(path: str, most: int) -> bytes:
 
 
 @contextmanager
-def locked(folder: str, timeout: float) -> Iterator[None]:
-    """Holds the lock of a folder, so that who else asks for it waits. ``OSError`` says why it cannot be had.
+def locked(name: str, folder: str, timeout: float) -> Iterator[None]:
+    """Holds the lock of a folder, so that who else asks for it waits. ``StoreError``, about ``name``, where it cannot be had.
 
     It ends with the process, however that ends.
     """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        _lock(descriptor, time.monotonic() + timeout, timeout)
+    with ExitStack() as held:
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            held.callback(os.close, descriptor)
+            _lock(descriptor, time.monotonic() + timeout, timeout)
+        except OSError as error:
+            raise StoreError("%s cannot be locked: %s" % (name, error.strerror)) from None
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _lock(descriptor: int, end: float, timeout: float) -> None:
@@ -50,7 +54,7 @@ def _lock(descriptor: int, end: float, timeout: float) -> None:
         try:
             return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EINTR):
+            if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise
         if time.monotonic() >= end:
             raise OSError(errno.EAGAIN, "another process has had the lock for %g seconds (store_timeout); run again when that has ended" % timeout)

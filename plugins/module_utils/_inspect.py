@@ -8,26 +8,16 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from . import _interface
 from ._errors import Refused, SomeUnread, StoreError, names
 from ._plan import UNTOLD, Snapshot
-from ._stores.base import Store
-from ._text import show
+from ._stores.base import SELF, Store
+from ._text import plain, show
 
-SELF = "self"
 EVERY = "*"
 _PROOF = ("qubes-vm-type", "type")
-
-
-def plain(value: bytes) -> Any:
-    """A value's exact text, or ``{base64: ...}`` where it is not UTF-8."""
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(value).decode("ascii")}
 
 
 def selected(keys: Sequence[object]) -> _interface.Selection:

@@ -185,7 +185,7 @@ def plan(qube: str, wanted: Wanted, found: Snapshot) -> List[Change]:
     """What has to change, in the order to do it: a directory's own key after what is in it. Empty when nothing differs."""
     denied = sorted([key for key in found.denied if key in wanted.keys or key.startswith(wanted.purge)])
     if denied:
-        raise Refused("qube %s: %s may not be read here, so cannot be compared; nothing was written%s" % (
+        raise Refused("qube %s: %s may not be read here, so cannot be compared%s" % (
             show(qube), names(denied), ". " + found.hint if found.hint else ""))
     goal = {key: None for key in found.values if key.startswith(wanted.purge)} if wanted.purge else {}
     goal.update(wanted.keys)
@@ -220,7 +220,7 @@ def _refuse_protected(qube: str, changes: List[Change], wanted: Wanted) -> None:
     protected = [key for key, found in rows.items() if found and found.row.protected]
     if protected:
         raise Refused("qube %s: %s would change. What is protected (identity, addresses, firewall, device lists) is qubesd's; "
-                      "give force: true if this is meant. Nothing was written" % (show(qube), names(protected)))
+                      "give force: true if this is meant" % (show(qube), names(protected)))
 
 
 def _change(key: str, after: Optional[bytes], wanted: Wanted, found: Snapshot) -> Optional[Change]:

@@ -12,8 +12,10 @@ meant for eyes (diffs, messages, errors) passes through here.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import unicodedata
+from typing import Dict, Union
 
 SHOWN = 256
 """The longest value shown, in characters; more is cut and marked with its size and a digest, so two cut values still differ."""
@@ -67,3 +69,11 @@ def show(value: object) -> str:
 def cut(text: str) -> str:
     """The text's first characters, and a mark where there were more."""
     return text if len(text) <= SHOWN else text[:SHOWN] + "..."
+
+
+def plain(value: bytes) -> Union[str, Dict[str, str]]:
+    """A value's exact text, or ``{base64: ...}`` where it is not UTF-8."""
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value).decode("ascii")}

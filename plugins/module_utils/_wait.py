@@ -16,10 +16,10 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 
 from . import _interface
 from ._errors import QubeMissing, Refused, StoreError, VmconfigError
-from ._inspect import SELF, plain, prove
+from ._inspect import prove
 from ._plan import UNTOLD, encode
-from ._stores.base import Store
-from ._text import escape, show
+from ._stores.base import SELF, Store
+from ._text import escape, plain, show
 
 LONGEST = 14 * 24 * 3600
 """Seconds to wait at the most; poll(2) takes 24 days."""

@@ -99,8 +99,8 @@ notes:
   - On QubesDB a write lasts until qubesd writes the key again. The task then warns, and names the settings that would last.
   - With the store V(admin), V(null) resets a property and removes a feature, and what is right by default is unchanged. A key
     without a setting is refused, and the error says what computes it.
-  - On QubesDB and with the store V(admin) a qube that is stuck fails no other. The others are completed, perhaps one
-    O(store_timeout) later, and then the task fails and names it.
+  - On QubesDB and with the store V(admin) a qube that is stuck delays and fails no other. The others are completed, and then
+    the task fails and names it.
 seealso:
   - module: qubes.vmconfig.keys_info
   - plugin: qubes.vmconfig.key

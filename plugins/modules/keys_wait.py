@@ -59,6 +59,7 @@ notes:
   - Of C(qubes-random-seed), which is a secret, it can be waited for V(present) and V(absent) alone, and its value is never
     returned.
   - The value may have been written by the qube, and may be anything. It is returned as it is, and escaped in a message.
+  - On QubesDB a key is V(absent) too while the qube's daemon has been started anew and qubesd has not written the key yet.
   - Without O(store) the variable C(vmconfig_store) of the target is used, then the environment variable
     E(QUBES_VMCONFIG_STORE) of the target.
 seealso:

@@ -64,6 +64,12 @@ def within(seconds):
     assert taken < seconds, "it took %.1f s" % taken
 
 
+def wait_until(said):
+    """Looks until it is so; ``within`` ends it."""
+    while not said():
+        time.sleep(0.02)
+
+
 class FilePlace:
     """A file store, looked at with json and PyYAML."""
 

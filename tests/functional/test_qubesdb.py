@@ -13,20 +13,23 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import qubesdblab
 from ansible_collections.qubes.vmconfig.plugins.module_utils import _inspect
 from ansible_collections.qubes.vmconfig.plugins.module_utils._apply import Task, apply
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import QubeMissing, Refused, SomeUnread, Stopped, StoreError, VmconfigError
-from ansible_collections.qubes.vmconfig.plugins.module_utils._stores import opening
-from harness import SEED, change, opened, read, select, within
+from ansible_collections.qubes.vmconfig.plugins.module_utils._files import locked
+from ansible_collections.qubes.vmconfig.plugins.module_utils._stores import opening, qubesdbwire
+from harness import SEED, change, opened, read, select, wait_until, within
 from playing import keys, keys_info, look_up, play, said
 
 TIMEOUT = 0.6
@@ -383,6 +386,44 @@ def test_a_request_that_timed_out_is_not_sent_again(qubes):
     assert sent(qubes) == [("READ", "/qubes-timezone", "ro")]
 
 
+def test_more_than_is_read_is_taken_in_to_its_end(qubes, monkeypatch):
+    """Hanging up in the middle would end a real daemon: the peer notices, and the fixture fails. It is not asked for twice."""
+    monkeypatch.setattr(qubesdbwire, "LARGEST_REPLY", 4096)
+    qubes.add("large", {"vm-config/k%d" % number: "x" * 1000 for number in range(2000)})
+    with store_of(qubes) as store, pytest.raises(SomeUnread, match="'large': its keys are more than 4096 bytes") as caught:
+        store.read({"large": select("vm-config/*"), "work": select("vm-config/*")})
+    assert "see that" not in str(caught.value)
+    assert [entry.kind for entry in qubes.requests("large")] == ["MULTIREAD"]
+
+
+def test_a_refusal_to_read_is_not_asked_for_again(qubes):
+    qubes.rule("work", "error", kind="READ", times=1)
+    error = complains(qubes, says=["'work'", "it refuses to tell '/qubes-timezone'"])
+    assert "see that its qubesdb-daemon runs" not in str(error)
+
+
+def test_too_many_open_files(qubes):
+    """There is room for one more, and two qubes to read."""
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with store_of(qubes, TIMEOUT) as store:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free + 1, limits[1]))
+        try:
+            with pytest.raises(SomeUnread, match="'personal'.*cannot be opened: Too many open files") as caught:
+                store.read({qube: select("qubes-timezone") for qube in SEED})
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert caught.value.found["work"].values == {"qubes-timezone": b"UTC"}
+
+
+def test_what_was_not_sent_is_not_called_perhaps_written(qubes):
+    """The peer answers none of the writes, so that no more than the window are sent."""
+    qubes.rule("work", "stall", kind="WRITE")
+    error = complains(qubes, {"work": {"vm-config/k%02d" % number: "1" for number in range(48)}}, ["perhaps written too: 'vm-config/k00'", "'vm-config/k31'"])
+    assert "'vm-config/k32'" not in str(error)
+
+
 def test_events_that_nobody_asked_for(qubes):
     for qube in SEED:
         qubes.rule(qube, "event", event_path="/qubes-timezone")
@@ -429,17 +470,59 @@ def test_stuck_while_it_is_written(fleet):
     assert {fleet.keys(qube)["qubes-timezone"] for qube in set(FLEET) - {"vm03", "vm04", "vm05"}} == {b"Asia/Tokyo"}
 
 
+def test_the_others_are_written_while_one_is_stuck(fleet):
+    """The healthy ones long before the stuck one's time is over, and that one when it answers."""
+    fleet.freeze("vm07")
+    others = sorted(set(FLEET) - {"vm07"})
+    with store_of(fleet, 6) as store, ThreadPoolExecutor(1) as pool, within(5):
+        running = pool.submit(apply, store, Task({qube: {"qubes-timezone": "Asia/Tokyo"} for qube in FLEET}))
+        wait_until(lambda: all(fleet.keys(qube)["qubes-timezone"] == b"Asia/Tokyo" for qube in others))
+        assert not running.done()
+        # Who only waits for a stuck one holds up no other run.
+        with locked("", fleet.folder, 1):
+            pass
+        fleet.thaw("vm07")
+        result = running.result()
+    assert sorted(result["qubes"]) == sorted(FLEET)
+    assert fleet.keys("vm07")["qubes-timezone"] == b"Asia/Tokyo"
+
+
+def test_what_a_late_one_is_refused_for_is_its_own_failure(fleet):
+    fleet.put("vm07", "qubes-vm-type", "NetVM")
+    fleet.freeze("vm07")
+    with store_of(fleet, 6) as store, ThreadPoolExecutor(1) as pool, within(5):
+        running = pool.submit(apply, store, Task({"vm07": {"qubes-vm-type": "AppVM"}, "vm08": {"qubes-timezone": "Asia/Tokyo"}}, diff=True))
+        wait_until(lambda: fleet.keys("vm08")["qubes-timezone"] == b"Asia/Tokyo")
+        fleet.thaw("vm07")
+        with pytest.raises(Stopped, match="(?s)'vm07'.*force: true.*written: 'vm08'") as caught:
+            running.result()
+    assert fleet.writes("vm07") == []
+    assert sorted(caught.value.result["qubes"]) == ["vm08"]
+    assert [entry["after"] for entry in caught.value.result["diff"]] == ["qubes-timezone: 'Asia/Tokyo'\n"]
+    assert "until qubesd writes" in caught.value.result["warnings"][0]
+
+
+def test_a_refusal_waits_for_the_answers_under_way(fleet):
+    """Nothing is written, and the stuck one's connection is not cut off."""
+    fleet.rule("vm07", "lag", seconds=0.4)
+    fleet.put("vm08", "qubes-vm-type", "NetVM")
+    complains(fleet, {"vm07": {"qubes-timezone": "Asia/Tokyo"}, "vm08": {"qubes-vm-type": "AppVM"}}, ["'vm08'", "force: true", "Nothing was written"])
+    assert fleet.writes("vm07") == fleet.writes("vm08") == []
+
+
 def test_ended_between_reading_and_writing(qubes):
     with store_of(qubes) as store:
         task = Task({qube: {"qubes-timezone": "Asia/Tokyo"} for qube in SEED})
-        read_all = store.read
+        update_all = store.update_all
 
-        def read_then_end(*args):
-            found = read_all(*args)
-            qubes.end("work")
-            return found
+        def end_when_reviewed(updates, review):
+            def reviewed(qube, snapshot):
+                if qube == "work":
+                    qubes.end("work")
+                return review(qube, snapshot)
+            return update_all(updates, reviewed)
 
-        store.read = read_then_end
+        store.update_all = end_when_reviewed
         with pytest.raises(Stopped, match="'work' is not in.*written: 'personal'") as caught:
             apply(store, task)
     assert list(caught.value.result["qubes"]) == ["personal"]

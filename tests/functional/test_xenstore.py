@@ -82,7 +82,7 @@ def test_a_transaction_that_would_hold_up_every_guest_is_refused_before_any_qube
     keys = {"vm-config/k%d" % number: "1" for number in range(2001)}
     for check_mode in (True, False):
         with lab.watch("/local/domain") as watch:
-            with pytest.raises(Refused, match="2001 keys at once.*nothing was written"):
+            with pytest.raises(Refused, match="2001 keys at once.*Nothing was written"):
                 apply(store, Task({"personal": {"vm-config/x": "1"}, "work": keys}, check_mode=check_mode))
             assert watch.events == []
 

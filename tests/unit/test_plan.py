@@ -175,7 +175,7 @@ def test_a_key_that_puts_others_into_force_is_written_again_when_one_of_them_cha
 def test_what_is_protected_may_not_change_where_it_is_guarded(keys, purge):
     found = {"qubes-vm-type": b"AppVM", "name": b"work", **HELD}
     assert planned_for(keys, found, purge)
-    with pytest.raises(Refused, match="'work'.*force: true.*Nothing was written"):
+    with pytest.raises(Refused, match="'work'.*force: true"):
         planned_for(keys, found, purge, guarded=True)
     # What is right already is no change.
     assert planned_for({"qubes-vm-type": "AppVM", "vm-config/x": "1"}, found, guarded=True)

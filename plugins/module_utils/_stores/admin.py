@@ -15,18 +15,19 @@ from __future__ import annotations
 import functools
 import re
 import time
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
 from .. import _interface
-from .._errors import QubeMissing, SomeUnread, StoreError, Unfinished, VmconfigError, names
+from .._errors import QubeMissing, StoreError, Unfinished, names
 from .._interface import Row, Selection
 from .._plan import UNTOLD, Change, Snapshot
 from .._settings import ALWAYS, Computed, Removal, Unsettable
 from .._text import show
 from . import adminapi
 from .adminapi import Answered, CallFailed, Client
-from .base import Outcome, Replan, Store, Update, Watch
+from .base import Replan, Update, Watch
+from .sidebyside import SideBySide
+from .work import Threads, Work
 
 SIDE_BY_SIDE = 16
 """Qubes served at the same time at the most; each is a process at a time."""
@@ -47,7 +48,7 @@ class Held(NamedTuple):
     default: bool = False
 
 
-class AdminStore(Store):
+class AdminStore(SideBySide):
     """Settings of qubes. A qube is a name, of one that runs or is halted."""
 
     kind = "admin"
@@ -101,12 +102,11 @@ class AdminStore(Store):
 
     # reading
 
-    def read(self, wanted: Mapping[str, Selection], access: bool = False) -> Dict[str, Snapshot]:
-        self._need(list(wanted))
-        found, failed = _side_by_side({qube: functools.partial(self._read, qube, selection) for qube, selection in wanted.items()})
-        if failed:
-            raise SomeUnread(found, failed)
-        return found
+    def _work(self) -> Work:
+        return Threads(SIDE_BY_SIDE)
+
+    def _reading(self, qube: str, selection: Selection) -> Callable[[], Snapshot]:
+        return functools.partial(self._read, qube, selection)
 
     def _read(self, qube: str, selection: Selection) -> Snapshot:
         return _Reading(self, qube).snapshot(selection)
@@ -130,8 +130,8 @@ class AdminStore(Store):
             done.append(change)
         return changes
 
-    def update_all(self, updates: Mapping[str, Update]) -> Outcome:
-        return Outcome(*_side_by_side({qube: functools.partial(self.update, qube, *update) for qube, update in updates.items()}))
+    def _updating(self, qube: str, update: Update) -> Callable[[], List[Change]]:
+        return functools.partial(self.update, qube, *update)
 
     def _write(self, qube: str, key: str, value: Optional[bytes]) -> None:
         setting = _interface.setting(key)
@@ -314,17 +314,3 @@ def _directory(row: Row) -> str:
 def _unescaped(text: str) -> str:
     """A property's value as ``GetAll`` writes it: line ends and backslashes are escaped."""
     return re.sub(r"\\([n\\])", lambda match: "\n" if match.group(1) == "n" else "\\", text)
-
-
-def _side_by_side(jobs: Mapping[str, Callable[[], Any]]) -> Tuple[Dict[str, Any], Dict[str, VmconfigError]]:
-    """What the jobs return, and how they failed. An error that is none of ours is raised."""
-    done: Dict[str, Any] = {}
-    failed: Dict[str, VmconfigError] = {}
-    with ThreadPoolExecutor(max(1, min(SIDE_BY_SIDE, len(jobs)))) as pool:
-        running = {qube: pool.submit(job) for qube, job in jobs.items()}
-        for qube, future in running.items():
-            try:
-                done[qube] = future.result()
-            except VmconfigError as error:
-                failed[qube] = error
-    return done, failed

@@ -15,7 +15,12 @@ from .._interface import PERSISTENT, Row, Selection
 from .._plan import Change, Snapshot
 from .._text import escape
 
+SELF = "self"
+"""The qube that a machine is itself."""
+
 Replan = Callable[[Snapshot], List[Change]]
+Review = Callable[[str, Snapshot], bool]
+"""Told what a qube holds, it says whether to update it, and raises where the task must not be done."""
 
 
 class Update(NamedTuple):
@@ -27,7 +32,7 @@ class Update(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of the updates of several qubes. One that is in neither was not begun."""
+    """What became of the updates of several qubes. One that is in neither was not to be updated, or not begun."""
 
     done: Dict[str, List[Change]]
     failed: Dict[str, VmconfigError]
@@ -104,19 +109,26 @@ class Store:
         """
         raise NotImplementedError
 
-    def update_all(self, updates: Mapping[str, Update]) -> Outcome:
-        """Updates one qube after the other, until one fails: behind all of them is one store, which would fail again."""
+    def update_all(self, updates: Mapping[str, Update], review: Review) -> Outcome:
+        """Reads these qubes, has each reviewed, and updates those that are to be.
+
+        One after the other, until one fails: behind all of them is one store, which would fail again.
+        """
+        found = self.read({qube: update.selection for qube, update in updates.items()}, any(update.access for update in updates.values()))
         outcome = Outcome({}, {})
-        for qube, update in updates.items():
+        for qube in [qube for qube in updates if review(qube, found[qube])]:
             try:
-                outcome.done[qube] = self.update(qube, *update)
+                outcome.done[qube] = self.update(qube, *updates[qube])
             except VmconfigError as error:
                 outcome.failed[qube] = error
                 break
         return outcome
 
     def watch(self, qube: str, key: str) -> Watch:
-        """A watch on one key of a qube; what happens to the key from now on is seen. ``QubeMissing`` when it is not here."""
+        """A watch on one key of a qube; what happens to the key from now on is seen.
+
+        ``QubeMissing`` when the qube is not here, at the latest when it is read.
+        """
         raise NotImplementedError
 
     def close(self) -> None:

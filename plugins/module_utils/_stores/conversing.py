@@ -27,14 +27,19 @@ def number_of_connection() -> int:
 class Down(Exception):
     """The conversation has ended: the text is why. A request on its way may or may not have been carried out.
 
-    ``replies`` are those that came before.
+    ``replies`` are those that came before, to the first of the ``sent`` requests.
     """
 
     replies: Sequence[Any] = ()
+    sent = 0
 
 
 class TimedOut(Down):
     """It was silent for too long. What was asked may still be carried out, so it is not asked again."""
+
+
+class Unusable(Down):
+    """It answered, but not with what was asked for. Asking again would bring the same."""
 
 
 class Failure(str):
@@ -61,12 +66,13 @@ class ConnectionWatch(Watch):
         raise NotImplementedError
 
     def wait(self, seconds: float) -> bool:
+        end = time.monotonic() + seconds
         if self._current() == self._connection:
             try:
                 return self._event(seconds)
             except Down:
                 pass
-        self._begin_again(time.monotonic() + min(seconds, self._timeout))
+        self._begin_again(min(end, time.monotonic() + self._timeout))
         return True
 
     def _begin_again(self, end: float) -> None:

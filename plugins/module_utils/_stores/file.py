@@ -18,15 +18,14 @@ import os
 import stat
 import tempfile
 import time
-from contextlib import ExitStack, contextmanager
-from typing import Any, Dict, Iterator, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .. import _document
 from .._errors import QubeMissing, Refused, StoreError
 from .._files import locked, read_file
 from .._interface import Selection
 from .._plan import Change, Snapshot
-from .._text import escape, show
+from .._text import escape, plain, show
 from .base import Replan, Store, Watch
 
 _LOOK_AGAIN = 0.1
@@ -68,7 +67,7 @@ class FileStore(Store):
         return Snapshot({key: value for key, value in keys.items() if selection.matches(key)})
 
     def update(self, qube: str, selection: Selection, replan: Replan, access: bool = False) -> List[Change]:
-        with self._locked():
+        with locked(self.url, os.path.dirname(self.path), self.timeout):
             known = self._load()
             changes = replan(self._snapshot(qube, known, selection))
             if changes:
@@ -128,18 +127,8 @@ class FileStore(Store):
         raise StoreError("%s: qube %s, key %s: %s is not text; put it in quotes, or give bytes as {base64: ...}" % (
             self.url, show(qube), show(key), show(value)))
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Only one change at a time, whoever makes it."""
-        with ExitStack() as turn:
-            try:
-                turn.enter_context(locked(os.path.dirname(self.path), self.timeout))
-            except OSError as error:
-                raise StoreError("%s cannot be locked: %s" % (self.url, error.strerror)) from None
-            yield
-
     def _replace(self, qubes: Qubes) -> None:
-        data = {qube: {key: _plain(value) for key, value in keys.items()} for qube, keys in qubes.items()}
+        data = {qube: {key: plain(value) for key, value in keys.items()} for qube, keys in qubes.items()}
         write = _document.write_json if self.path.endswith(".json") else _document.write_yaml
         try:
             _replace_file(self.path, write(data).encode("utf-8"))
@@ -181,14 +170,6 @@ def _mark(path: str) -> Tuple[int, ...]:
     """What differs when a file is another one or has changed."""
     status = os.stat(path)
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _plain(value: bytes) -> Any:
-    """Text where it is text, else the form for bytes."""
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return {"base64": base64.b64encode(value).decode("ascii")}
 
 
 def _replace_file(path: str, data: bytes) -> None:

@@ -21,10 +21,9 @@ from urllib.parse import unquote
 from .._errors import Refused, StoreError
 from .._text import escape, show
 from . import adminapi
-from .base import Store
+from .base import SELF, Store
 
 AUTO = "auto"
-SELF = "self"
 QUBESDB = "/var/run/qubes"
 XENBUS = ("/dev/xen/xenbus", "/proc/xen/xenbus")
 XENSTORED = ("/run/xenstored/socket", "/var/run/xenstored/socket")
@@ -36,8 +35,8 @@ def open_store(url: str, timeout: float, qubes: Sequence[str]) -> Store:
 
     Nothing is opened yet. ``Refused`` for what is no store, ``StoreError`` when none is found.
     """
-    if not 0 < timeout <= 3600:
-        raise Refused("store_timeout is %s; expected seconds, more than 0 and at most 3600" % show(timeout))
+    if not 0.001 <= timeout <= 3600:
+        raise Refused("store_timeout is %s; expected seconds, at least 0.001 and at most 3600" % show(timeout))
     if url == AUTO:
         return _auto(timeout, qubes)
     kind, path = _split(url)

@@ -8,33 +8,33 @@
 
 The daemons have no transactions. What was written before a failure is undone, as far as it still holds what was written;
 the folder of the sockets is locked meanwhile, so two of our own runs take turns. Qubes are served side by side: one whose
-daemon hangs fails no other.
+daemon hangs delays and fails no other.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from contextlib import ExitStack
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import ContextManager, Dict, List, Optional, Sequence
 
 from .. import _interface
-from .._errors import QubeMissing, SomeUnread, StoreError, VmconfigError, names
+from .._errors import QubeMissing, StoreError, names
 from .._files import locked
 from .._interface import Row, Selection
-from .._plan import Change, Snapshot
+from .._plan import Change
 from .._text import show
-from .base import Outcome, Replan, Store, Update, Watch
+from .base import SELF, Replan, Update, Watch
 from .conversing import ConnectionWatch
-from .qubesdbdaemon import Daemon, Reading, path_of
-from .qubesdbwire import ERROR, LONGEST_PATH, LONGEST_VALUE, UNWATCH, WATCH, Job, Reply, Request, together
+from .qubesdbdaemon import Daemon, path_of, reading_of
+from .qubesdbwire import ERROR, LONGEST_PATH, LONGEST_VALUE, UNWATCH, WATCH, Job, Reply, Request, Running, alone
+from .sidebyside import SideBySide
+from .work import Work
 
-SELF = "self"
 _SOCKET = re.compile(r"qubesdb\.([A-Za-z][A-Za-z0-9_.-]*)\.sock")
 _SHOWN_SETTINGS = 20
 
 
-class QubesDb(Store):
+class QubesDb(SideBySide):
     """Live keys in QubesDB. A qube is a name, or ``self``."""
 
     kind = "qubesdb"
@@ -107,33 +107,25 @@ class QubesDb(Store):
 
     # reading and writing
 
-    def read(self, wanted: Mapping[str, Selection], access: bool = False) -> Dict[str, Snapshot]:
-        self._need(list(wanted))
-        readings = {selection: Reading(selection) for selection in set(wanted.values())}
-        found, failed = self._together({qube: self._daemon(qube).read(readings[selection]) for qube, selection in wanted.items()})
-        if failed:
-            raise SomeUnread(found, failed)
-        return found
-
     def update(self, qube: str, selection: Selection, replan: Replan, access: bool = False) -> List[Change]:
-        outcome = self.update_all({qube: Update(selection, replan, access)})
-        for error in outcome.failed.values():
-            raise error
-        return outcome.done[qube]
+        self._need([qube])
+        with self._turn():
+            return alone(self._updating(qube, Update(selection, replan, access)))
 
-    def update_all(self, updates: Mapping[str, Update]) -> Outcome:
-        if not updates:
-            return Outcome({}, {})
-        # Ended since it was read: that is no other's failure.
-        gone: Dict[str, VmconfigError] = {qube: self._absent(qube) for qube in self.missing(list(updates))}
-        with ExitStack() as turn:
-            try:
-                turn.enter_context(locked(self.folder, self.timeout))
-            except OSError as error:
-                raise StoreError("%s: the folder %s cannot be locked: %s" % (self.url, show(self.folder), error.strerror)) from None
-            done, failed = self._together({
-                qube: self._daemon(qube).update(Reading(update.selection), update.replan) for qube, update in updates.items() if qube not in gone})
-        return Outcome(done, {**gone, **failed})
+    def _work(self) -> Work:
+        return Running()
+
+    def _reading(self, qube: str, selection: Selection) -> Job:
+        return self._daemon(qube).read(reading_of(selection))
+
+    def _updating(self, qube: str, update: Update) -> Job:
+        if not os.path.lexists(self._socket(qube, True)):
+            # Ended since it was read: that is no other's failure.
+            raise self._absent(qube)
+        return (yield from self._daemon(qube).update(reading_of(update.selection), update.replan))
+
+    def _turn(self) -> ContextManager[None]:
+        return locked("%s: the folder %s" % (self.url, show(self.folder)), self.folder, self.timeout)
 
     def _daemon(self, qube: str) -> Daemon:
         if qube not in self._daemons:
@@ -146,15 +138,6 @@ class QubesDb(Store):
     def watch(self, qube: str, key: str) -> Watch:
         self._need([qube])
         return _QubesWatch(self._daemon(qube), key)
-
-    @staticmethod
-    def _together(jobs: Mapping[str, Job]) -> Tuple[Dict[str, Any], Dict[str, VmconfigError]]:
-        """What the jobs return and how they failed, in their order. An error that is none of ours is raised."""
-        results, errors = together(jobs)
-        for error in errors.values():
-            if not isinstance(error, VmconfigError):
-                raise error
-        return {qube: results[qube] for qube in jobs if qube in results}, {qube: errors[qube] for qube in jobs if qube in errors}
 
     def close(self) -> None:
         for daemon in self._daemons.values():
@@ -175,10 +158,7 @@ class _QubesWatch(ConnectionWatch):
         return self._current()
 
     def _ask(self, kind: int) -> Reply:
-        results, errors = together({"watch": self._daemon.ask(Request(kind, self._path))})
-        for error in errors.values():
-            raise error
-        return results["watch"]
+        return alone(self._daemon.ask(Request(kind, self._path)))
 
     def _current(self) -> int:
         return self._daemon.conversation().opened

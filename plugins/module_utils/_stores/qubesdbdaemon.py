@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Callable, Dict, Generator, Iterable, List, Optional, Sequence
 
@@ -16,9 +17,10 @@ from .._errors import Refused, StoreError, Unfinished, names
 from .._interface import Selection
 from .._plan import Change, Snapshot, ordered
 from .._text import show
+from . import qubesdbwire
 from .base import Replan
-from .conversing import Down, Failure, TimedOut
-from .qubesdbwire import ERROR, LONGEST_PATH, MULTIREAD, READ, RM, WRITE, Conversation, Job, Reply, Request
+from .conversing import Down, Failure, TimedOut, Unusable
+from .qubesdbwire import ERROR, LONGEST_PATH, MULTIREAD, READ, RM, TOO_LARGE, WRITE, Conversation, Job, Reply, Request
 
 _PATH = re.compile(rb"/(?!-)[A-Za-z0-9_./:@-]*")
 _MOST_REQUESTS = 8
@@ -33,11 +35,13 @@ class Reading:
         self._matches = selection.matcher()
 
     def snapshot(self, replies: Sequence[Reply]) -> Snapshot:
-        """The keys in the replies. ``Down`` where the daemon refuses what it has to answer."""
+        """The keys in the replies. ``Unusable`` where the daemon refuses what it has to answer, or it is too much."""
         values: Dict[str, bytes] = {}
         for request, reply in zip(self.requests, replies):
             if reply is ERROR:
-                raise Down("it refuses to tell %s" % show(request.path or b"/"))
+                raise Unusable("it refuses to tell %s" % show(request.path or b"/"))
+            if reply is TOO_LARGE:
+                raise Unusable("its keys are more than %d bytes, which is more than is read" % qubesdbwire.LARGEST_REPLY)
             if isinstance(reply, dict):
                 for path, value in reply.items():
                     key = path[1:].decode("ascii", "replace")
@@ -64,6 +68,12 @@ def _requests(selection: Selection) -> List[Request]:
     return [request for request in requests if len(request.path) <= LONGEST_PATH and _PATH.fullmatch(request.path)]
 
 
+@functools.lru_cache(maxsize=64)
+def reading_of(selection: Selection) -> Reading:
+    """The one of a selection, which many qubes share."""
+    return Reading(selection)
+
+
 class _Progress:
     """What an update has written: surely, with what was there at first; and perhaps, where no reply came."""
 
@@ -71,10 +81,10 @@ class _Progress:
         self.done: Dict[str, Change] = {}
         self.perhaps: List[Change] = []
 
-    def note(self, batch: Sequence[Change], replies: Sequence[Reply]) -> None:
-        """Takes in the replies to a batch, which may be fewer."""
+    def note(self, batch: Sequence[Change], replies: Sequence[Reply], sent: int) -> None:
+        """Takes in the replies to a batch; of what was sent some may lack theirs."""
         self._add([change for change, reply in zip(batch, replies) if reply is not ERROR])
-        self.perhaps = list(batch[len(replies):])
+        self.perhaps = list(batch[len(replies):sent])
 
     def look(self, found: Snapshot) -> None:
         """Takes in what is there after a connection was lost: the daemon may be another one, without what was written."""
@@ -89,7 +99,7 @@ class _Progress:
 
 
 class Daemon:
-    """The daemon of one qube. Its methods are jobs for ``together``, one at a time.
+    """The daemon of one qube. Its methods are jobs for ``Running``, one at a time.
 
     ``socket`` gives the path for reading or, when it is called with true, for writing; there is one connection at a time.
     """
@@ -102,7 +112,7 @@ class Daemon:
 
     def error(self, why: object) -> StoreError:
         """An error that names the daemon, and says what to do."""
-        return StoreError("%s: %s; see that its qubesdb-daemon runs" % (self.name, why))
+        return StoreError("%s: %s%s" % (self.name, why, "" if isinstance(why, Unusable) else "; see that its qubesdb-daemon runs"))
 
     def conversation(self, writing: bool = False) -> Conversation:
         """The one connection: for reading to a socket that cannot write, where there is one."""
@@ -116,7 +126,7 @@ class Daemon:
         """Reads; once more where the daemon went away meanwhile, for it may have been restarted."""
         try:
             return reading.snapshot((yield self.conversation(), reading.requests))
-        except TimedOut as error:
+        except (TimedOut, Unusable) as error:
             raise self.error(error) from None
         except Down:
             pass
@@ -130,7 +140,7 @@ class Daemon:
         progress = _Progress()
         try:
             return (yield from self._attempt(reading, replan, progress))
-        except TimedOut as error:
+        except (TimedOut, Unusable) as error:
             raise self._unfinished(error, progress) from None
         except Down:
             pass
@@ -152,9 +162,9 @@ class Daemon:
             try:
                 replies = yield conversation, [_request(change) for change in batch]
             except Down as error:
-                progress.note(batch, error.replies)
+                progress.note(batch, error.replies, error.sent)
                 raise
-            progress.note(batch, replies)
+            progress.note(batch, replies, len(batch))
             refused = [change.key for change, reply in zip(batch, replies) if reply is ERROR]
             if refused:
                 raise self._refused(refused, (yield from self._undo(conversation, list(progress.done.values()))))

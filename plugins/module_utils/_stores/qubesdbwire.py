@@ -23,9 +23,10 @@ import socket
 import struct
 import time
 from collections import deque
-from typing import Any, Dict, Generator, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
+from typing import Any, Dict, Generator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
 from .conversing import Down, Failure, TimedOut, number_of_connection
+from .work import Ended, Work
 
 READ, WRITE, MULTIREAD, RM, WATCH, UNWATCH = 0, 1, 2, 4, 5, 6
 _OK, _NOENT, _ERROR, _R_READ, _R_MULTIREAD, _R_WATCH = 7, 8, 9, 10, 11, 13
@@ -49,9 +50,10 @@ _HEADER = struct.Struct("=B64s3xI")
 _RECEIVE = 65536
 _MOST_EVENTS = 1024
 _RETRY = 0.02
+_LONG = 3600.0
 
 
-NOENT, ERROR = Failure("NOENT"), Failure("ERROR")
+NOENT, ERROR, TOO_LARGE = Failure("NOENT"), Failure("ERROR"), Failure("TOO_LARGE")
 
 
 class Request(NamedTuple):
@@ -63,7 +65,7 @@ class Request(NamedTuple):
 
 
 Reply = Union[bytes, Dict[bytes, bytes], Failure]
-"""To READ the value, to MULTIREAD path to value, to what changes something nothing; or a failure."""
+"""To READ the value, to MULTIREAD path to value, to what changes something nothing; or a failure, ``TOO_LARGE`` one of our own."""
 
 Asking = Tuple["Conversation", Sequence[Request]]
 Job = Generator[Asking, List[Reply], Any]
@@ -123,16 +125,16 @@ class Conversation:
 
     def _down(self, error: Down) -> Down:
         """The error with what was answered before; nothing is asked again here, for another daemon may be there by now."""
-        error.replies = self._replies
+        error.replies, error.sent = self._replies, self._packed
         self.close()
         return error
 
     def _connect(self) -> bool:
         """Whether there is a connection; not yet where the daemon's queue of them is full."""
-        if self._socket is None:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-            self._owner = os.getpid()
         try:
+            if self._socket is None:
+                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+                self._owner = os.getpid()
             self._socket.connect(self.path)
         except BlockingIOError:
             return False
@@ -207,15 +209,18 @@ class Conversation:
         self._several_bytes += _HEADER.size + len(data)
         if not path.startswith(request.path):
             raise Down("it answered out of step")
-        if self._several_bytes > LARGEST_REPLY:
-            raise Down("its keys are more than %d bytes, which is more than is read" % LARGEST_REPLY)
-        self._several[path] = data
+        if self._several_bytes <= LARGEST_REPLY:
+            self._several[path] = data
+        else:
+            # Taken in to its end all the same, for hanging up in the middle is what ends a daemon.
+            self._several.clear()
 
     def _reply(self, request: Request, kind: int, path: bytes, data: bytes) -> Reply:
         if kind == _R_READ and request.kind == READ and path == request.path:
             return data
         if kind == _R_MULTIREAD and request.kind == MULTIREAD and not data:
-            several, self._several, self._several_bytes = self._several, {}, 0
+            several: Reply = self._several if self._several_bytes <= LARGEST_REPLY else TOO_LARGE
+            self._several, self._several_bytes = {}, 0
             return several
         if kind == _OK and request.kind in (WRITE, RM, WATCH, UNWATCH) and not data:
             return b""
@@ -272,45 +277,53 @@ class Conversation:
         self.events.clear()
 
 
-def together(jobs: Mapping[str, Job]) -> Tuple[Dict[str, Any], Dict[str, Exception]]:
-    """Runs jobs side by side, each on a conversation of its own; what they return, and what the others raised."""
-    running = _Running(jobs)
-    try:
-        while running.waiting:
-            running.wait()
-    finally:
-        for conversation in running.waiting.values():
+def alone(job: Job) -> Any:
+    """Runs one job, and returns what it does."""
+    with Running() as running:
+        running.begin("", job)
+        while True:
+            for ended in running.wait(_LONG):
+                if ended.error:
+                    raise ended.error
+                return ended.result
+
+
+class Running(Work):
+    """Jobs, each on a conversation of its own, and the conversations that they wait for."""
+
+    def __init__(self) -> None:
+        self._jobs: Dict[str, Job] = {}
+        self._waiting: Dict[str, Conversation] = {}
+        self._ended: List[Ended] = []
+
+    def begin(self, qube: str, job: Job) -> None:
+        self._jobs[qube] = job
+        self._go_on(qube, None)
+
+    def postpone(self, seconds: float) -> None:
+        for conversation in self._waiting.values():
+            conversation.due += seconds
+
+    def __exit__(self, *error: object) -> None:
+        for conversation in self._waiting.values():
             conversation.close()
-    return running.results, running.errors
-
-
-class _Running:
-    """Jobs, and the conversations that they wait for."""
-
-    def __init__(self, jobs: Mapping[str, Job]) -> None:
-        self.jobs = jobs
-        self.waiting: Dict[str, Conversation] = {}
-        self.results: Dict[str, Any] = {}
-        self.errors: Dict[str, Exception] = {}
-        for name in jobs:
-            self._go_on(name, None)
 
     def _go_on(self, name: str, news: Union[None, List[Reply], Down]) -> None:
         """Tells a job what it waited for, and as long as it gets its answers at once the next ones too."""
-        job = self.jobs[name]
+        job = self._jobs[name]
         try:
             while True:
                 conversation, requests = job.throw(news) if isinstance(news, Down) else job.send(news)
                 conversation.begin(requests)
                 news = self._news(conversation)
                 if news is None:
-                    self.waiting[name] = conversation
+                    self._waiting[name] = conversation
                     return
         except StopIteration as end:
-            self.results[name] = end.value
+            self._ended.append(Ended(name, end.value))
         except Exception as error:  # pylint: disable=broad-except
             # For the caller to judge, when the others have ended too: a connection with an answer under way must not be closed.
-            self.errors[name] = error
+            self._ended.append(Ended(name, None, error))
 
     @staticmethod
     def _news(conversation: Conversation) -> Union[None, List[Reply], Down]:
@@ -319,23 +332,31 @@ class _Running:
         except Down as error:
             return error
 
-    def wait(self) -> None:
+    def wait(self, seconds: float) -> List[Ended]:
+        end = time.monotonic() + seconds
+        while self._waiting and not self._ended and time.monotonic() < end:
+            self._wait(end)
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _wait(self, end: float) -> None:
         """Waits until something can go on, and lets all of that go on."""
         poll, names, unconnected = select.poll(), {}, []
-        for name, conversation in self.waiting.items():
+        for name, conversation in self._waiting.items():
             descriptor = conversation.fileno()
             if descriptor < 0:
                 unconnected.append(name)
             else:
                 names[descriptor] = name
                 poll.register(descriptor, conversation.mask)
-        due = min(conversation.due for conversation in self.waiting.values())
-        until = due if not unconnected else min(due, time.monotonic() + _RETRY)
+        until = min(end, *(conversation.due for conversation in self._waiting.values()))
+        if unconnected:
+            until = min(until, time.monotonic() + _RETRY)
         ready = [names[descriptor] for descriptor, _event in poll.poll(max(0.0, until - time.monotonic()) * 1000)]
         now = time.monotonic()
-        late = [name for name, conversation in self.waiting.items() if conversation.due <= now]
+        late = [name for name, conversation in self._waiting.items() if conversation.due <= now]
         for name in dict.fromkeys(ready + unconnected + late):
-            news = self._news(self.waiting[name])
+            news = self._news(self._waiting[name])
             if news is not None:
-                del self.waiting[name]
+                del self._waiting[name]
                 self._go_on(name, news)

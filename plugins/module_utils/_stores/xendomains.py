@@ -14,11 +14,11 @@ from typing import Dict, Iterable, List, Sequence
 
 from .._errors import QubeMissing, names
 from .._text import escape, show
+from .base import SELF
 from .conversing import Failure
 from .xentree import DOMAINS, Tree, node
 from .xenwire import Op, Reply, Request
 
-SELF = "self"
 _NAME = r"[A-Za-z0-9_.:@+-]{1,64}"
 
 

@@ -1,0 +1,67 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the qubes.vmconfig collection: it may change at any time.
+
+"""Jobs that run side by side, one of a qube at a time."""
+
+from __future__ import annotations
+
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+
+class Ended(NamedTuple):
+    """A job that has ended: with what it returned, or with an error."""
+
+    qube: str
+    result: Any
+    error: Optional[Exception] = None
+
+
+class Work:
+    """As a context it has all jobs ended when it ends."""
+
+    def begin(self, qube: str, job: Any) -> None:
+        """Begins a job."""
+        raise NotImplementedError
+
+    def wait(self, seconds: float) -> List[Ended]:
+        """Jobs that have ended, as soon as there is one; none when the seconds are over."""
+        raise NotImplementedError
+
+    def postpone(self, seconds: float) -> None:
+        """Nobody looked at the jobs for so long, which was no silence of theirs."""
+
+    def __enter__(self) -> Work:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        raise NotImplementedError
+
+
+class Threads(Work):
+    """Jobs are functions, each in a thread; ``most`` at the same time."""
+
+    def __init__(self, most: int) -> None:
+        self._pool = ThreadPoolExecutor(most)
+        self._running: Dict[Future, str] = {}
+
+    def begin(self, qube: str, job: Callable[[], Any]) -> None:
+        self._running[self._pool.submit(job)] = qube
+
+    def wait(self, seconds: float) -> List[Ended]:
+        done = wait(self._running, seconds, FIRST_COMPLETED).done
+        return [self._ended(self._running.pop(future), future) for future in done]
+
+    @staticmethod
+    def _ended(qube: str, future: Future) -> Ended:
+        try:
+            return Ended(qube, future.result())
+        except Exception as error:  # pylint: disable=broad-except
+            # For the caller to judge, when the others have ended too.
+            return Ended(qube, None, error)
+
+    def __exit__(self, *error: object) -> None:
+        self._pool.shutdown()
