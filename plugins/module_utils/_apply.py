@@ -12,7 +12,7 @@ from typing import Any, Dict, Iterable, List, Mapping, NamedTuple
 
 from . import _interface
 from ._errors import Refused, Stopped, StoreError, Unfinished, names, several
-from ._inspect import prove
+from ._inspect import refuse_unproven, with_proof
 from ._plan import INHERIT, Change, Snapshot, Wanted, declare, diff, plan
 from ._stores.base import SELF, Store, Update
 from ._text import show
@@ -40,8 +40,6 @@ def apply(store: Store, task: Task) -> Dict[str, Any]:
     try:
         absent = store.missing(list(wanted)) if task.missing == "skip" else []
         here = {qube: each for qube, each in wanted.items() if qube not in absent}
-        if SELF in here:
-            prove(store)
         run = _Run(store, here, task.check_mode)
     except StoreError as error:
         raise StoreError("%s. That was while reading the keys of qube %s; nothing was written." % (error, names(wanted))) from None
@@ -68,9 +66,12 @@ class _Run:
 
     def _update(self, qube: str) -> Update:
         wanted = self._wanted[qube]
-        return Update(wanted.selection, lambda found: plan(qube, wanted, found), wanted.access != INHERIT)
+        selection = with_proof(wanted.selection) if qube == SELF else wanted.selection
+        return Update(selection, lambda found: plan(qube, wanted, found), wanted.access != INHERIT)
 
     def _review(self, qube: str, found: Snapshot) -> bool:
+        if qube == SELF:
+            refuse_unproven(self._store, found)
         changes = plan(qube, self._wanted[qube], found)
         if self._store.most_changes and len(changes) > self._store.most_changes:
             raise Refused("qube %s: %d keys at once, and %s takes %d; set them in several tasks" % (
@@ -88,7 +89,9 @@ class _Run:
         """What went wrong, and what was changed all the same."""
         changed = [qube for qube, changes in self.changes().items() if changes and qube not in self.failed]
         left = [qube for qube, changes in self._planned.items() if changes and qube not in self._done and qube not in self.failed]
-        told = "written: %s; not begun: %s. Run again to complete it" % (names(changed), names(left))
+        told = "written: %s; not begun: %s" % (names(changed), names(left))
+        if any(isinstance(error, StoreError) for error in self.failed.values()):
+            told += ". Run again to complete it"
         if self._check_mode:
             told = "it would change: %s" % names(changed)
         return "%s. That was at qube %s; %s." % (several(self.failed.values()), names(self.failed), told)

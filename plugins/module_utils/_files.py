@@ -13,10 +13,13 @@ import fcntl
 import os
 import stat
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Iterator
 
 from ._errors import StoreError
+
+LOOK_AGAIN = 0.02
+"""Seconds between looks at a lock that somebody else has."""
 
 
 def read_file(path: str, most: int) -> bytes:
@@ -33,29 +36,53 @@ def read_file(path: str, most: int) -> bytes:
         return file.read(most)
 
 
-@contextmanager
-def locked(name: str, folder: str, timeout: float) -> Iterator[None]:
-    """Holds the lock of a folder, so that who else asks for it waits. ``StoreError``, about ``name``, where it cannot be had.
+class Lock:
+    """The lock of a folder: who has it holds up all others that ask for it. It ends with the process, however that ends.
 
-    It ends with the process, however that ends.
+    ``StoreError``, about ``name``, where it cannot be had.
     """
-    with ExitStack() as held:
+
+    def __init__(self, name: str, folder: str, timeout: float) -> None:
+        self._name = name
+        self._folder = folder
+        self.timeout = timeout
+        self._descriptor = -1
+
+    def take(self) -> bool:
+        """Whether it can be had now; then it is."""
         try:
-            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            held.callback(os.close, descriptor)
-            _lock(descriptor, time.monotonic() + timeout, timeout)
+            if self._descriptor < 0:
+                self._descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
         except OSError as error:
-            raise StoreError("%s cannot be locked: %s" % (name, error.strerror)) from None
+            if error.errno in (errno.EAGAIN, errno.EACCES) and self._descriptor >= 0:
+                return False
+            raise self._error(error.strerror) from None
+
+    def late(self) -> StoreError:
+        """The error of who has waited for it long enough."""
+        return self._error("another process has had the lock for %g seconds (store_timeout); run again when that has ended" % self.timeout)
+
+    def _error(self, why: str) -> StoreError:
+        return StoreError("%s cannot be locked: %s" % (self._name, why))
+
+    def release(self) -> None:
+        """Lets others have it."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+
+@contextmanager
+def locked(lock: Lock) -> Iterator[None]:
+    """Waits for a lock, and holds it."""
+    end = time.monotonic() + lock.timeout
+    try:
+        while not lock.take():
+            if time.monotonic() >= end:
+                raise lock.late()
+            time.sleep(LOOK_AGAIN)
         yield
-
-
-def _lock(descriptor: int, end: float, timeout: float) -> None:
-    while True:
-        try:
-            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EAGAIN, errno.EACCES):
-                raise
-        if time.monotonic() >= end:
-            raise OSError(errno.EAGAIN, "another process has had the lock for %g seconds (store_timeout); run again when that has ended" % timeout)
-        time.sleep(0.02)
+    finally:
+        lock.release()

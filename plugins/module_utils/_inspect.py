@@ -51,7 +51,7 @@ def _found(store: Store, qubes: Optional[Sequence[str]], selection: _interface.S
     chosen: List[str] = []
     try:
         chosen = _chosen(store, qubes)
-        return store.read({qube: _with_proof(selection) if qube == SELF else selection for qube in chosen})
+        return store.read({qube: with_proof(selection) if qube == SELF else selection for qube in chosen})
     except SomeUnread:
         raise
     except StoreError as error:
@@ -67,15 +67,20 @@ def _chosen(store: Store, qubes: Optional[Sequence[str]]) -> List[str]:
     return list(chosen)
 
 
-def _with_proof(selection: _interface.Selection) -> _interface.Selection:
+def with_proof(selection: _interface.Selection) -> _interface.Selection:
+    """What has to be read of ``self`` so that ``refuse_unproven`` can tell."""
     return selection._replace(exact=tuple(dict.fromkeys(selection.exact + _PROOF)))
 
 
-def _proven(store: Store, snapshot: Snapshot, selection: _interface.Selection) -> Snapshot:
-    """What was asked for, of a qube that has the interface at all: no interface is not the same as no keys."""
+def refuse_unproven(store: Store, snapshot: Snapshot) -> None:
+    """``StoreError`` where this machine is no qube that has the interface: that is not the same as no keys."""
     if not any(key in snapshot.values for key in _PROOF):
         raise StoreError("%s: this machine has no VM configuration interface there: looked for the keys %s. "
                          "On a machine that is no qube, name the store and the qube" % (store.url, " and ".join(_PROOF)))
+
+
+def _proven(store: Store, snapshot: Snapshot, selection: _interface.Selection) -> Snapshot:
+    refuse_unproven(store, snapshot)
     matches = selection.matcher()
     return snapshot._replace(values={key: value for key, value in snapshot.values.items() if matches(key)})
 

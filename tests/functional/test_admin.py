@@ -24,6 +24,7 @@ from ansible_collections.qubes.vmconfig.plugins.module_utils import _inspect
 from ansible_collections.qubes.vmconfig.plugins.module_utils._apply import Task, apply
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import QubeMissing, Stopped, StoreError, VmconfigError
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores import adminapi, opening
+from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.work import Threads
 from harness import ESCAPES, opened, read, wait_until, within
 from playing import command, keys, keys_info, keys_wait, look_up, play, said
 
@@ -316,6 +317,32 @@ def test_what_cannot_be_undone_is_named(work, tmp_path, monkeypatch):
     error = complains({"work": {"vm-config/a": "1", "vm-config/b": "1", "vm-config/z": "1"}}, ["these changes stand: 'vm-config/a'"])
     assert error.result["qubes"]["work"]["changed_keys"] == ["vm-config/a"]
     assert work.features("work") == {"vm-config.a": "1"}
+
+
+def test_what_was_no_value_of_the_interface_is_not_undone(work, tmp_path, monkeypatch):
+    """Set past the interface, it has no form in which it could be set again."""
+    work.set_feature("work", "vm-config.a", "caf\u00e9\n")
+    in_front(tmp_path, monkeypatch, '"work admin.vm.feature.Set+vm-config.z"', "exit 1")
+    error = complains({"work": {"vm-config/a": "1", "vm-config/z": "1"}}, ["setting vm-config.z", "these changes stand: 'vm-config/a'"])
+    assert error.result["qubes"]["work"]["changed_keys"] == ["vm-config/a"]
+    assert work.features("work") == {"vm-config.a": "1"}
+
+
+def test_an_undo_ends_with_the_first_call_that_is_not_answered(work, tmp_path, monkeypatch):
+    in_front(tmp_path, monkeypatch, '"work admin.vm.feature.Set+vm-config.z") exit 1;; "work admin.vm.feature.Remove"*', "sleep 60")
+    declared = {"vm-config/%s" % letter: "1" for letter in "abcdefz"}
+    with within(2 * TIMEOUT + GRACE):
+        complains({"work": declared}, ["these changes stand: 'vm-config/a', 'vm-config/b'", "'vm-config/f'"], timeout=TIMEOUT)
+
+
+def test_what_has_not_begun_never_does_after_an_interrupt(work):
+    """As Ctrl-C: the jobs that run end, and of those that wait none begins."""
+    begun = []
+    with pytest.raises(KeyboardInterrupt), Threads(2) as threads:
+        for number in range(20):
+            threads.begin(str(number), lambda number=number: begun.append(number) or time.sleep(0.2))
+        raise KeyboardInterrupt
+    assert len(begun) <= 2
 
 
 def test_a_call_that_was_not_answered_in_time_is_not_undone_by_more(work, tmp_path, monkeypatch):

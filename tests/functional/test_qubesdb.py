@@ -27,7 +27,7 @@ import qubesdblab
 from ansible_collections.qubes.vmconfig.plugins.module_utils import _inspect
 from ansible_collections.qubes.vmconfig.plugins.module_utils._apply import Task, apply
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import QubeMissing, Refused, SomeUnread, Stopped, StoreError, VmconfigError
-from ansible_collections.qubes.vmconfig.plugins.module_utils._files import locked
+from ansible_collections.qubes.vmconfig.plugins.module_utils._files import Lock, locked
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores import opening, qubesdbwire
 from harness import SEED, change, opened, read, select, wait_until, within
 from playing import keys, keys_info, look_up, play, said
@@ -53,9 +53,9 @@ def applied(lab, qubes, timeout=10.0, **options):
         return apply(store, Task(qubes, **options))
 
 
-def complains(lab, qubes=None, says=("'work'",), **options):
+def complains(lab, qubes=None, says=("'work'",), grace=0.0, **options):
     """A task that ends in time with one clear error, which holds these texts. Returns it."""
-    with within(TIMEOUT + GRACE), pytest.raises(VmconfigError) as caught:
+    with within(TIMEOUT + GRACE + grace), pytest.raises(VmconfigError) as caught:
         applied(lab, qubes or {"work": {"qubes-timezone": "Asia/Tokyo"}}, TIMEOUT, **options)
     for text in says:
         assert text in str(caught.value)
@@ -365,7 +365,8 @@ def test_reading_from_a_daemon_that(qubes, behaviour, kind):
     action, arguments = MISBEHAVING[behaviour]
     qubes.rule("work", action, kind=kind, **arguments)
     name = "qubes-timezone" if kind == "READ" else "qubes-service/*"
-    with store_of(qubes, TIMEOUT) as store, within(TIMEOUT + GRACE), pytest.raises(SomeUnread) as caught:
+    most = qubesdbwire.SLOWEST_REPLY if behaviour == "never ends a list" else 1
+    with store_of(qubes, TIMEOUT) as store, within(most * TIMEOUT + GRACE), pytest.raises(SomeUnread) as caught:
         store.read({"work": select(name), "personal": select("qubes-timezone")})
     assert caught.value.found["personal"].values == {"qubes-timezone": b"Europe/Warsaw"}
     assert list(caught.value.failed) == ["work"]
@@ -438,6 +439,36 @@ def test_a_slow_daemon_is_no_silent_one(qubes):
         assert applied(qubes, {"work": {"vm-config/k%d" % number: "1" for number in range(8)}}, TIMEOUT)["changed"]
 
 
+def test_a_long_answer_that_comes_slowly_is_no_silence(qubes):
+    """More than one timeout in all, in pieces that each come in time."""
+    qubes.add("large", {"vm-config/k%d" % number: "x" * 100 for number in range(10)})
+    qubes.rule("large", "drip", kind="MULTIREAD", seconds=0.1)
+    with store_of(qubes, 0.5) as store, within(3):
+        assert len(store.read({"large": select("vm-config/*")})["large"].values) == 10
+
+
+def test_an_answer_that_came_while_this_process_was_stopped_is_taken(qubes):
+    """It is more than is received at once, and the time is over when the process goes on."""
+    qubes.add("large", {"vm-config/k%d" % number: "x" * 3000 for number in range(400)})
+    code = """
+import os, signal, sys, threading
+from harness import opened, select
+store = opened(sys.argv[1], 0.5)
+threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGSTOP)).start() if sys.argv[2] == "stop" else None
+qubes = store.read({"large": select("vm-config/*"), "slow": select("vm-config/*")})
+print(len(qubes["large"].values))
+"""
+    qubes.add("slow")
+    qubes.rule("large", "lag", seconds=0.3)
+    qubes.rule("slow", "lag", seconds=0.35)
+    with subprocess.Popen([sys.executable, "-c", code, qubes.url, "stop"], stdout=subprocess.PIPE, env=dict(
+            os.environ, PYTHONPATH=os.pathsep.join(sys.path))) as process, within(5):
+        wait_until(lambda: open("/proc/%d/stat" % process.pid, encoding="ascii").read().split()[2] == "T")
+        time.sleep(1)
+        process.send_signal(signal.SIGCONT)
+        assert process.communicate()[0] == b"400\n"
+
+
 # -- one that is stuck, and the others --
 
 FLEET = {"vm%02d" % number: {"qubes-timezone": "UTC"} for number in range(40)}
@@ -479,7 +510,7 @@ def test_the_others_are_written_while_one_is_stuck(fleet):
         wait_until(lambda: all(fleet.keys(qube)["qubes-timezone"] == b"Asia/Tokyo" for qube in others))
         assert not running.done()
         # Who only waits for a stuck one holds up no other run.
-        with locked("", fleet.folder, 1):
+        with locked(Lock("", fleet.folder, 1)):
             pass
         fleet.thaw("vm07")
         result = running.result()
@@ -500,6 +531,25 @@ def test_what_a_late_one_is_refused_for_is_its_own_failure(fleet):
     assert sorted(caught.value.result["qubes"]) == ["vm08"]
     assert [entry["after"] for entry in caught.value.result["diff"]] == ["qubes-timezone: 'Asia/Tokyo'\n"]
     assert "until qubesd writes" in caught.value.result["warnings"][0]
+
+
+def test_while_the_folder_is_locked_the_late_ones_are_heard(fleet):
+    """What a late one answers meanwhile is taken, however much it is, so that its daemon need not wait."""
+    for number in range(400):
+        fleet.put("vm07", "vm-config/k%d" % number, "x" * 3000)
+    fleet.rule("vm07", "lag", seconds=0.3)
+    with locked(Lock("", fleet.folder, 1)):
+        error = complains(fleet, {qube: {"qubes-timezone": "Asia/Tokyo"} for qube in ("vm07", "vm08")}, ["cannot be locked", "another process"],
+                          purge=["vm-config/"])
+    assert "does not answer" not in str(error)
+    assert fleet.writes("vm07") == fleet.writes("vm08") == []
+
+
+def test_a_stuck_self_holds_up_no_other(qubes):
+    qubes.add_own({"qubes-vm-type": "AppVM"})
+    qubes.freeze("self")
+    complains(qubes, {"self": {"vm-config/x": "1"}, "work": {"vm-config/x": "1"}}, ["qube 'self'", "written: 'work'"])
+    assert qubes.keys("work")["vm-config/x"] == b"1"
 
 
 def test_a_refusal_waits_for_the_answers_under_way(fleet):
@@ -571,6 +621,15 @@ def test_what_cannot_be_undone_is_named_and_reported(qubes):
     assert error.result["qubes"]["work"]["changed_keys"] == ["vm-config/a"]
     assert error.result["changed"] is True
     assert qubes.keys("work") == {**WORK, "vm-config/a": b"1"}
+
+
+def test_an_undo_that_is_cut_off_says_what_is_not_known(qubes):
+    """Taken back in reverse: z is, and then the daemon keeps silent."""
+    qubes.rule("work", "error", kind="WRITE", path="/vm-config/b")
+    qubes.rule("work", "stall", kind="RM", path="/vm-config/a")
+    error = complains(qubes, DECLARED, ["refuses 'vm-config/b'", "does not answer within 0.6 seconds", "perhaps undone: 'vm-config/a'"], grace=TIMEOUT)
+    assert "vm-config/z" not in str(error)
+    assert set(error.result["qubes"]["work"]["changed_keys"]) == {"qubes-timezone", "qubes-service/cups", "vm-config/a"}
 
 
 @pytest.mark.parametrize("action", ["stall", "die", "close"])

@@ -145,6 +145,28 @@ def endless(client: Client, request: Request) -> None:
     more()
 
 
+def drip(client: Client, request: Request, seconds: float) -> None:
+    """The messages of the reply one after the other, each after a pause."""
+    outcome = client.daemon.outcome(client, request)
+    client.hold()
+    rest = outcome.reply
+
+    def more() -> None:
+        nonlocal rest
+        size = HEADER.size + LENGTH_FIELD.unpack_from(rest, LENGTH_AT)[0]
+        now, rest = rest[:size], rest[size:]
+        if rest:
+            client.send(now)
+            client.flush()
+            client.after(seconds, more)
+        else:
+            client.held = False
+            client.respond(outcome._replace(reply=now))
+            client.go_on()
+
+    client.after(seconds, more)
+
+
 def die(client: Client, request: Request, applied: bool = False) -> None:
     """Killed before the answer."""
     _last_words(client, request, applied)
@@ -173,5 +195,5 @@ def _respond_changed(client: Client, request: Request, offset: int, field: bytes
 
 ACTIONS = {
     function.__name__: function
-    for function in (stall, lag, close, cut, half, error, noent, event, noise, retype, repath, length, endless, die, restart)
+    for function in (stall, lag, close, cut, half, error, noent, event, noise, retype, repath, length, endless, drip, die, restart)
 }

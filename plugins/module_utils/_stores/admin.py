@@ -98,7 +98,8 @@ class AdminStore(SideBySide):
 
     def failed(self, qube: str, method: str, argument: str, error: CallFailed) -> StoreError:
         """The error of a call, as it is told."""
-        return StoreError("%s: %s of qube %s: %s" % (self.url, method + ("+" + argument if argument else ""), show(qube), error))
+        kind = _Silent if isinstance(error, adminapi.TimedOut) else StoreError
+        return kind("%s: %s of qube %s: %s" % (self.url, method + ("+" + argument if argument else ""), show(qube), error))
 
     # reading
 
@@ -144,14 +145,17 @@ class AdminStore(SideBySide):
 
     def _undo(self, qube: str, found: Snapshot, done: Sequence[Change]) -> List[Change]:
         """Takes back what was written, the last first, where it is still as it was written. Returns the changes that stand."""
-        standing = []
-        for change in reversed(done):
+        standing: List[Change] = []
+        for place, change in reversed(list(enumerate(done))):
             try:
                 now = self._read(qube, Selection((change.key,)))
                 held = None if change.key in now.defaults else now.values.get(change.key)
                 if held == change.after:
                     self._write(qube, change.key, None if change.key in found.defaults else change.before)
-            except (CallFailed, StoreError):
+            except (adminapi.TimedOut, _Silent):
+                return [*done[:place + 1], *reversed(standing)]
+            except (CallFailed, StoreError, Unsettable):
+                # Unsettable: what was there before was not set through the interface, which has no form for it.
                 standing.append(change)
         return standing[::-1]
 
@@ -290,6 +294,10 @@ def _property(key: str) -> str:
     if isinstance(setting, Computed):
         return setting.given if setting.given != ALWAYS else ""
     return _interface.setting_name(key) if setting.kind == "property" else ""
+
+
+class _Silent(StoreError):
+    """A call was not answered in time, so no other is made to this qube."""
 
 
 class _Unlisted(StoreError):

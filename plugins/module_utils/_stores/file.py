@@ -22,7 +22,7 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from .. import _document
 from .._errors import QubeMissing, Refused, StoreError
-from .._files import locked, read_file
+from .._files import Lock, locked, read_file
 from .._interface import Selection
 from .._plan import Change, Snapshot
 from .._text import escape, plain, show
@@ -67,7 +67,7 @@ class FileStore(Store):
         return Snapshot({key: value for key, value in keys.items() if selection.matches(key)})
 
     def update(self, qube: str, selection: Selection, replan: Replan, access: bool = False) -> List[Change]:
-        with locked(self.url, os.path.dirname(self.path), self.timeout):
+        with locked(Lock(self.url, os.path.dirname(self.path), self.timeout)):
             known = self._load()
             changes = replan(self._snapshot(qube, known, selection))
             if changes:

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import os
 import re
-from typing import ContextManager, Dict, List, Optional, Sequence
+from typing import Dict, List, Optional, Sequence
 
 from .. import _interface
 from .._errors import QubeMissing, StoreError, names
-from .._files import locked
+from .._files import Lock, locked
 from .._interface import Row, Selection
 from .._plan import Change
 from .._text import show
@@ -109,7 +109,7 @@ class QubesDb(SideBySide):
 
     def update(self, qube: str, selection: Selection, replan: Replan, access: bool = False) -> List[Change]:
         self._need([qube])
-        with self._turn():
+        with locked(self._lock()):
             return alone(self._updating(qube, Update(selection, replan, access)))
 
     def _work(self) -> Work:
@@ -124,8 +124,8 @@ class QubesDb(SideBySide):
             raise self._absent(qube)
         return (yield from self._daemon(qube).update(reading_of(update.selection), update.replan))
 
-    def _turn(self) -> ContextManager[None]:
-        return locked("%s: the folder %s" % (self.url, show(self.folder)), self.folder, self.timeout)
+    def _lock(self) -> Lock:
+        return Lock("%s: the folder %s" % (self.url, show(self.folder)), self.folder, self.timeout)
 
     def _daemon(self, qube: str) -> Daemon:
         if qube not in self._daemons:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
-from typing import Callable, Dict, Generator, Iterable, List, Optional, Sequence
+from typing import Callable, Dict, Generator, Iterable, List, NamedTuple, Optional, Sequence
 
 from .. import _interface
 from .._errors import Refused, StoreError, Unfinished, names
@@ -98,6 +98,14 @@ class _Progress:
             self.done[change.key] = change._replace(before=first.before)
 
 
+class _Undone(NamedTuple):
+    """What is left after changes were taken back: those that stand, those of which it is not known, and why."""
+
+    standing: Sequence[Change]
+    unknown: Sequence[Change]
+    why: str
+
+
 class Daemon:
     """The daemon of one qube. Its methods are jobs for ``Running``, one at a time.
 
@@ -171,22 +179,31 @@ class Daemon:
         return ordered(progress.done.values())
 
     def _undo(self, conversation: Conversation, done: Sequence[Change]) -> Generator:
-        """Takes back what was written, the last first, where it still is as we wrote it. Returns the changes that stand."""
+        """Takes back what was written, the last first, where it still is as we wrote it."""
+        ours: List[Change] = []
         try:
             held = yield conversation, [Request(READ, path_of(change.key)) for change in reversed(done)]
             ours = [change for change, value in zip(reversed(done), held) if (None if isinstance(value, Failure) else value) == change.after]
             # What puts others into force is written again when those are as they were.
             ours.sort(key=lambda change: _commits(change.key))
             replies = yield conversation, [_request(change._replace(after=change.before)) for change in ours]
-        except Down:
-            return done
-        return [change for change, reply in zip(ours, replies) if reply is ERROR]
+        except Down as error:
+            if not ours:
+                return _Undone(done, [], str(error))
+            replies, sent = error.replies, error.sent
+            unknown = ours[len(replies):sent]
+            standing = [change for change, reply in zip(ours, replies) if reply is ERROR] + ours[sent:]
+            return _Undone(standing, unknown, str(error))
+        return _Undone([change for change, reply in zip(ours, replies) if reply is ERROR], [], "")
 
-    def _refused(self, keys: Sequence[str], standing: Sequence[Change]) -> StoreError:
+    def _refused(self, keys: Sequence[str], undone: _Undone) -> StoreError:
         message = "%s: it refuses %s" % (self.name, names(keys))
-        if not standing:
+        if not undone.standing and not undone.unknown:
             return StoreError("%s; none of the qube's keys was changed" % message)
-        return Unfinished("%s, and not all could be undone; %s" % (message, _stands(standing)), list(standing))
+        told = [_stands(undone.standing)] if undone.standing else []
+        told += ["perhaps undone: %s" % names(change.key for change in undone.unknown)] if undone.unknown else []
+        why = " (%s)" % undone.why if undone.why else ""
+        return Unfinished("%s, and not all could be undone%s; %s" % (message, why, "; ".join(told)), [*undone.standing, *undone.unknown])
 
     def _unfinished(self, error: Down, progress: _Progress) -> StoreError:
         left = [_stands(progress.done.values())] if progress.done else []

@@ -46,6 +46,9 @@ WINDOW_BYTES = 65536
 LARGEST_REPLY = 64 * 1024 * 1024
 """Bytes of one reply at the most; a qube that fills its database beyond this is not read."""
 
+SLOWEST_REPLY = 3
+"""Timeouts that one reply may take at the most, however steadily it comes."""
+
 _HEADER = struct.Struct("=B64s3xI")
 _RECEIVE = 65536
 _MOST_EVENTS = 1024
@@ -83,7 +86,7 @@ class Conversation:
     def __init__(self, path: str, timeout: float) -> None:
         self.path = path
         self.timeout = timeout
-        self.due = 0.0
+        self.due = self._latest = 0.0
         self.opened = 0
         self.events: deque = deque(maxlen=_MOST_EVENTS)
         self._socket: Optional[socket.socket] = None
@@ -105,7 +108,12 @@ class Conversation:
         if self._owner != os.getpid():
             self.close()
         self._requests, self._replies, self._packed = requests, [], 0
-        self.due = time.monotonic() + self.timeout
+        self._expect()
+
+    def _expect(self) -> None:
+        """A reply is due."""
+        now = time.monotonic()
+        self.due, self._latest = now + self.timeout, now + self.timeout * SLOWEST_REPLY
 
     def advance(self) -> Optional[List[Reply]]:
         """Does what can be done without waiting; the replies once all are there. ``Down`` when the conversation has ended."""
@@ -114,7 +122,10 @@ class Conversation:
                 self._exchange()
             if len(self._replies) == len(self._requests):
                 return self._replies
-            if time.monotonic() >= self.due:
+            now = time.monotonic()
+            if now >= self._latest:
+                raise TimedOut("its answer has no end after %g seconds, which is %d times store_timeout" % (SLOWEST_REPLY * self.timeout, SLOWEST_REPLY))
+            if now >= self.due:
                 what = "answer" if self._connected else "accept a connection"
                 raise TimedOut("it does not %s within %g seconds (store_timeout)" % (what, self.timeout))
         except OSError as error:
@@ -203,7 +214,7 @@ class Conversation:
             return
         self._replies.append(self._reply(request, kind, path, data))
         self._ahead.popleft()
-        self.due = time.monotonic() + self.timeout
+        self._expect()
 
     def _take_one_of_several(self, request: Request, path: bytes, data: bytes) -> None:
         self._several_bytes += _HEADER.size + len(data)
@@ -211,6 +222,7 @@ class Conversation:
             raise Down("it answered out of step")
         if self._several_bytes <= LARGEST_REPLY:
             self._several[path] = data
+            self.due = min(time.monotonic() + self.timeout, self._latest)
         else:
             # Taken in to its end all the same, for hanging up in the middle is what ends a daemon.
             self._several.clear()
@@ -300,10 +312,6 @@ class Running(Work):
         self._jobs[qube] = job
         self._go_on(qube, None)
 
-    def postpone(self, seconds: float) -> None:
-        for conversation in self._waiting.values():
-            conversation.due += seconds
-
     def __exit__(self, *error: object) -> None:
         for conversation in self._waiting.values():
             conversation.close()
@@ -334,6 +342,8 @@ class Running(Work):
 
     def wait(self, seconds: float) -> List[Ended]:
         end = time.monotonic() + seconds
+        if not self._waiting and not self._ended:
+            time.sleep(seconds)
         while self._waiting and not self._ended and time.monotonic() < end:
             self._wait(end)
         ended, self._ended = self._ended, []

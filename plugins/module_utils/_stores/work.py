@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
@@ -21,7 +22,7 @@ class Ended(NamedTuple):
 
 
 class Work:
-    """As a context it has all jobs ended when it ends."""
+    """As a context it has all jobs ended when it ends, and where that is by an exception begins none that waits."""
 
     def begin(self, qube: str, job: Any) -> None:
         """Begins a job."""
@@ -30,9 +31,6 @@ class Work:
     def wait(self, seconds: float) -> List[Ended]:
         """Jobs that have ended, as soon as there is one; none when the seconds are over."""
         raise NotImplementedError
-
-    def postpone(self, seconds: float) -> None:
-        """Nobody looked at the jobs for so long, which was no silence of theirs."""
 
     def __enter__(self) -> Work:
         return self
@@ -52,6 +50,8 @@ class Threads(Work):
         self._running[self._pool.submit(job)] = qube
 
     def wait(self, seconds: float) -> List[Ended]:
+        if not self._running:
+            time.sleep(seconds)
         done = wait(self._running, seconds, FIRST_COMPLETED).done
         return [self._ended(self._running.pop(future), future) for future in done]
 
@@ -64,4 +64,6 @@ class Threads(Work):
             return Ended(qube, None, error)
 
     def __exit__(self, *error: object) -> None:
+        for future in self._running:
+            future.cancel()
         self._pool.shutdown()
