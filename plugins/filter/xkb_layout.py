@@ -40,29 +40,11 @@ _value:
       type: str
 """
 
-import re
-
-INCLUDE = re.compile(r'xkb_symbols[^{}]*\{[^{}]*?\binclude\s+"([^"]*)"')
-LAYOUT = re.compile(r"(?P<layout>[a-z][A-Za-z0-9_-]*)(?:\((?P<variant>[A-Za-z0-9_-]+)\))?(?::[1-4])?")
-# What stands in every keymap and is no layout: the keys around the letters, and what options add.
-OTHERS = frozenset(["pc", "inet", "group", "ctrl", "compose", "level3", "level5", "capslock", "altwin", "terminate", "keypad",
-                    "srvr_ctrl", "shift", "eurosign", "rupeesign", "kpdl", "nbsp", "japan", "numpad", "typo", "parens"])
-
-
-def xkb_layout(keymap):
-    """The layouts and variants of a keymap."""
-    include = INCLUDE.search(keymap)
-    parts = [LAYOUT.fullmatch(part) for part in re.split(r"[+|]", include.group(1))] if include else []
-    layouts = [part for part in parts if part and part.group("layout") not in OTHERS]
-    variants = [part.group("variant") or "" for part in layouts]
-    return {
-        "layout": ",".join([part.group("layout") for part in layouts]),
-        "variant": ",".join(variants) if any(variants) else "",
-    }
+from ansible_collections.qubes.vmconfig.plugins.module_utils._formats.xkb import layouts
 
 
 class FilterModule:
     """The filter of this file."""
 
     def filters(self):
-        return {"xkb_layout": xkb_layout}
+        return {"xkb_layout": layouts}

@@ -1,0 +1,23 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the qubes.vmconfig collection: it may change at any time.
+
+"""The texts of the files that the roles render, one module a role.
+
+The roles' templates get them through the filter ``rendered``, a renderer at boot calls ``wanted`` and ``files`` of each
+module. So all is pure, needs the standard library alone, and knows nothing of Ansible.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Dict
+
+from . import resolver, timezone, xkb
+from .base import MANAGED, File, Machine
+
+__all__ = ["MANAGED", "TEXTS", "File", "Machine"]
+
+TEXTS: Dict[str, Callable[..., str]] = {**resolver.TEXTS, **timezone.TEXTS, **xkb.TEXTS}
+"""Every text by the name under which the filter finds it."""
