@@ -12,12 +12,16 @@ module. So all is pure, needs the standard library alone, and knows nothing of A
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Callable, Dict
 
-from . import resolver, timezone, xkb
+from . import resolver, services, timezone, vm_config, xkb
 from .base import MANAGED, File, Machine
 
-__all__ = ["MANAGED", "TEXTS", "File", "Machine"]
+__all__ = ["MANAGED", "ROLES", "TEXTS", "File", "Machine"]
 
-TEXTS: Dict[str, Callable[..., str]] = {**resolver.TEXTS, **timezone.TEXTS, **xkb.TEXTS}
+ROLES: Dict[str, ModuleType] = {"resolver": resolver, "services": services, "timezone": timezone, "vm_config": vm_config, "xkb": xkb}
+"""The module of each role that renders files."""
+
+TEXTS: Dict[str, Callable[..., str]] = {name: text for module in ROLES.values() for name, text in module.TEXTS.items()}
 """Every text by the name under which the filter finds it."""

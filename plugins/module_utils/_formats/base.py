@@ -15,13 +15,20 @@ MANAGED = "# Ansible managed\n"
 
 
 class File(NamedTuple):
-    """A file, or a symbolic link, that a role wants."""
+    """A file, or a symbolic link, that a role wants. ``agent`` where the stock agent writes it too, ``absent`` where there should be none.
+
+    An empty owner or group is whoever writes the file.
+    """
 
     dest: str
     text: Optional[str] = None
     link: Optional[str] = None
     mode: str = "0644"
     protected_by: Optional[str] = None
+    agent: bool = False
+    owner: str = ""
+    group: str = ""
+    absent: bool = False
 
 
 class Machine(NamedTuple):
