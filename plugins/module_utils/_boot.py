@@ -1,0 +1,212 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the qubes.vmconfig collection: it may change at any time.
+
+"""Renders at each start what the roles render: ``python3 -I FOLDER``, where a role has copied this and what it needs.
+
+FOLDER/parts/ROLE.json says what is rendered: the ``family`` of systems, whether to ``take_over`` what the stock agent writes,
+and the ``variables`` of the role that the user set. A value that is refused leaves the files of its role as they are; the other
+roles go on, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import json
+import os
+import subprocess
+import sys
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+
+from . import _inspect, _interface
+from ._errors import Refused, VmconfigError
+from ._formats import ROLES, Machine
+from ._placing import Place, Unplaced
+from ._stores.opening import open_store
+from ._text import escape, show
+
+AGENT = "usr/lib/qubes/init/functions"
+ZONEINFO = "usr/share/zoneinfo"
+TIMEOUT = 30.0
+
+Given = Sequence[Tuple[str, str]]
+
+
+class Uses(NamedTuple):
+    """What a role reads: the keys that must be good, and its values with the key whose form each must have."""
+
+    keys: Sequence[str]
+    given: Callable[[Mapping[str, Any]], Given] = lambda values: []
+
+
+USES: Dict[str, Uses] = {
+    "resolver": Uses(
+        ("qubes-primary-dns", "qubes-secondary-dns", "qubes-gateway", "qubes-service/disable-dns-server", "qubes-service/network-manager"),
+        lambda values: [("qubes-primary-dns", server) for server in values["servers"]]),
+    "services": Uses(("qubes-service/*",)),
+    "timezone": Uses(("qubes-timezone",), lambda values: [("qubes-timezone", values["zone"])]),
+    "vm_config": Uses(()),
+    "xkb": Uses(("keyboard-layout", "qubes-keyboard"), lambda values: [
+        ("keyboard-layout", "+".join([values["layout"], values["variant"], values["options"]]) if values["layout"] else ""),
+        ("qubes-keyboard", values["keymap"])]),
+}
+
+
+class Part(NamedTuple):
+    """One role, as it was set up."""
+
+    role: str
+    family: str
+    take_over: bool
+    variables: Dict[str, Any]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Renders all parts, and says on standard error what is wrong, a line each."""
+    parser = argparse.ArgumentParser(prog="qubes-vmconfig", description="Renders files from the keys that this qube sees.")
+    parser.add_argument("--root", default="/", help="render below this folder")
+    parser.add_argument("--store", default="auto", help="where the keys are, as the collection's option store")
+    parser.add_argument("folder", help="where the parts are")
+    options = parser.parse_args(arguments)
+    try:
+        problems = _render(_parts(options.folder), options.root, options.store)
+    except VmconfigError as error:
+        problems = [str(error)]
+    for problem in problems:
+        print("qubes-vmconfig: " + escape(problem), file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _parts(folder: str) -> List[Part]:
+    parts = os.path.join(folder, "parts")
+    found = []
+    for name in sorted(os.listdir(parts)) if os.path.isdir(parts) else []:
+        role, suffix = os.path.splitext(name)
+        if suffix == ".json" and role in ROLES:
+            with open(os.path.join(parts, name), encoding="utf-8") as stream:
+                # Ansible takes what begins like JSON for more than text, so a comment comes first.
+                settings = json.loads("".join([line for line in stream if not line.startswith("#")]))
+            found.append(Part(role, settings["family"], settings["take_over"], settings["variables"]))
+    return found
+
+
+def _render(parts: Sequence[Part], root: str, url: str) -> List[str]:
+    if not parts:
+        return []
+    found = _read(url)
+    problems: List[str] = []
+    with Place(root) as place:
+        for part in parts:
+            try:
+                values = _values(part, found)
+                refused = _refusals(part, values, found) or _unfit(part, values, root)
+                problems += refused
+                if not refused:
+                    _write(place, part, values, found["config"])
+            except Unplaced as error:
+                problems.append("%s: %s" % (part.role, error))
+            except Exception as error:  # pylint: disable=broad-except
+                # Whatever it is, no other part is to suffer from it.
+                problems.append("%s: %s: %s" % (part.role, type(error).__name__, show(str(error))))
+    return problems
+
+
+def _read(url: str) -> Dict[str, Any]:
+    store = open_store(url, TIMEOUT, [_inspect.SELF])
+    try:
+        selection = _inspect.selected([])
+        return _inspect.report(_inspect.read(store, [_inspect.SELF], selection)[_inspect.SELF], selection, False)
+    finally:
+        store.close()
+
+
+def _values(part: Part, found: Mapping[str, Any]) -> Dict[str, Any]:
+    values = {**ROLES[part.role].wanted(found["config"]), **part.variables}
+    if part.role == "vm_config":
+        texts = found["config"].get("vm_config", {})
+        values["files"] = [{**entry, "value": texts[entry["name"]]} if entry["name"] in texts else entry for entry in values["files"]]
+    return values
+
+
+# -- what must not be written --
+
+
+def _refusals(part: Part, values: Mapping[str, Any], found: Mapping[str, Any]) -> List[str]:
+    """Why the part must not be rendered, from the keys alone."""
+    keys = list(USES[part.role].keys) if part.role in USES else ["*"]
+    if part.role == "vm_config":
+        keys = ["vm-config/" + entry["name"] for entry in values["files"]]
+    problems = ["%s: key %s: the value %s is refused: %s" % (part.role, key, bad["value"], bad["reason"])
+                for key, bad in found["invalid"].items() if _matches(key, keys)]
+    problems += ["%s: key %s: it may not be read here" % (part.role, key) for key in found["denied"] if _matches(key, keys)]
+    for key, value in USES[part.role].given(values) if part.role in USES and not problems else []:
+        try:
+            if value:
+                _interface.decode(key, value.encode("utf-8"))
+        except Refused as error:
+            problems.append("%s: the value %s is refused for what key %s would hold: %s" % (part.role, show(value), key, error))
+    return problems
+
+
+def _matches(key: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns)
+
+
+def _unfit(part: Part, values: Mapping[str, Any], root: str) -> List[str]:
+    """Why the part must not be rendered on this machine."""
+    if part.role == "timezone" and values["zone"] and not _is_zone(root, values["zone"]):
+        return ["timezone: the value %s is refused: there is no such zone in /%s" % (show(values["zone"]), ZONEINFO)]
+    if part.role == "xkb" and (values["layout"] or values["keymap"]):
+        said = _compile(ROLES["xkb"].keymap_xkb(values))
+        if said:
+            return ["xkb: the value %s is refused: it does not compile: %s" % (show(values["keymap"] or values["layout"]), show(said))]
+    return []
+
+
+def _is_zone(root: str, zone: str) -> bool:
+    own = os.path.join(root, ZONEINFO)
+    try:
+        with open(os.path.join(own if os.path.isdir(own) else os.path.join("/", ZONEINFO), zone), "rb") as stream:
+            return stream.read(4) == b"TZif"
+    except OSError:
+        return False
+
+
+def _compile(keymap: str) -> str:
+    """What xkbcomp has against a keymap. Without xkbcomp nothing can be said."""
+    try:
+        # With any other output file xkbcomp deletes that file when it fails: /dev/null too.
+        done = subprocess.run(["xkbcomp", "-w", "0", "-xkb", "-", "-"], input=keymap.encode("utf-8"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                              cwd="/", check=False, timeout=TIMEOUT)
+    except OSError:
+        return ""
+    return done.stderr.decode("utf-8", "replace") or "xkbcomp failed" if done.returncode else ""
+
+
+# -- writing --
+
+
+def _write(place: Place, part: Part, values: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+    protected = place.protected()
+    has_agent = place.exists(AGENT)
+    for file in ROLES[part.role].files(values, part.family, _machine(place)):
+        # Who protects /etc/localtime means the zone, which the agent knows by the name of the other file.
+        if file.dest in protected or file.protected_by in protected or part.role == "timezone" and "/etc/localtime" in protected:
+            continue
+        if has_agent and file.agent:
+            if not part.take_over:
+                continue
+            place.protect(file.protected_by or file.dest, "rw/config" if _is_volatile(config) else "etc/qubes")
+        place.put(file)
+
+
+def _is_volatile(config: Mapping[str, Any]) -> bool:
+    """Whether /etc is lost at shutdown. R2 does not say what survives a restart, but what may be updated does."""
+    return config.get("persistence", "full" if config.get("updateable", True) else "rw-only") != "full"
+
+
+def _machine(place: Place) -> Machine:
+    return Machine()
