@@ -44,7 +44,7 @@ def run(folder, playbook, inventory, args=(), env=None):
         json.dump({"all": {**inventory, "vars": shared}}, stream)
     return subprocess.run(
         [command("ansible-playbook"), "-i", "hosts.yml", playbook, *args], cwd=str(folder), env=env or environment(),
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False)
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300, check=False)
 
 
 def play(folder, tasks, hosts=None, variables=None, args=(), env=None):

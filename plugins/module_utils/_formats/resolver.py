@@ -26,7 +26,7 @@ def files(values: Mapping[str, Any], family: str, machine: Machine) -> List[File
     if not values["servers"]:
         return []
     servers = [] if values["disabled"] else values["servers"]
-    return [File("/etc/resolv.conf", resolv_conf(servers), protected_by="/etc/resolv.conf")]
+    return [File("/etc/resolv.conf", resolv_conf(servers), protected_by="/etc/resolv.conf", agent=True)]
 
 
 def resolv_conf(servers: Sequence[str]) -> str:

@@ -27,8 +27,8 @@ def files(values: Mapping[str, Any], family: str, machine: Machine) -> List[File
     if not zone:
         return []
     return [
-        File("/etc/localtime", link="../usr/share/zoneinfo/" + zone, protected_by=_PROTECTED_BY),
-        File("/etc/timezone", timezone(zone), protected_by=_PROTECTED_BY),
+        File("/etc/localtime", link="../usr/share/zoneinfo/" + zone, protected_by=_PROTECTED_BY, agent=True),
+        File("/etc/timezone", timezone(zone), protected_by=_PROTECTED_BY, agent=True),
     ]
 
 

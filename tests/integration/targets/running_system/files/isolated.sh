@@ -4,11 +4,16 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 # isolated.sh ETC COMMAND...: runs a command that sees the folder ETC as /etc, in mounts of its own. Without a command it tells whether it can.
+# Where there is a folder ETC.lib, what is in it is seen in /usr/lib too.
 set -eu
 etc=$1
 shift
 if [ "${ISOLATED:-}" = yes ]; then
     mount --bind "$etc" /etc
+    if [ -d "$etc.lib" ]; then
+        mkdir -p "$etc.work"
+        mount -t overlay overlay -o "lowerdir=/usr/lib,upperdir=$etc.lib,workdir=$etc.work" /usr/lib
+    fi
     # Whatever went wrong before, the command never sees the machine's own /etc.
     test -e /etc/it-is-a-copy
     exec "$@"

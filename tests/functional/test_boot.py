@@ -1,0 +1,261 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What renders at each start: installed by the roles, and run as systemd runs it, on the keys of a QubesDB daemon.
+
+Whatever it writes has to be what the roles write, byte for byte.
+"""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import shutil
+import stat
+import subprocess
+import sys
+
+import pytest
+import qubesdblab
+import yaml
+from playing import environment, run
+
+FOLDER = "usr/lib/qubes-vmconfig"
+UNIT = "etc/systemd/system/qubes-vmconfig.service"
+ROLES = ["timezone", "xkb", "resolver", "services", "vm_config"]
+RELEASES = ["r2", "r3", "r4"]
+DECLARED = [
+    {"name": "proxy", "dest": "/etc/proxy", "mode": "0600"},
+    {"name": "fingerprint", "dest": "/etc/it/client.json", "template": "client.json.j2"},
+    {"name": "gone", "dest": "/etc/it/gone", "absent": "remove"},
+]
+SETTINGS = {"vm-config/proxy": "{{ 40 + 2 }} @qubes-vmconfig-value@", "vm-config/fingerprint": '65A1 \\1 "'}
+COLLECTION = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+MODULES = os.path.join(COLLECTION, "plugins", "module_utils")
+MISSING = {"_boot.py", "_formats/timezone.py"}
+AGENT = "usr/lib/qubes/init/functions"
+
+
+def keys_of(release):
+    """What a qube of this release holds, from the integration tests."""
+    path = os.path.join(os.path.dirname(__file__), "..", "integration", "targets", "setup_rendering", "vars", "main", "qubes.yml")
+    with open(path, encoding="utf-8") as stream:
+        data = yaml.safe_load(stream)
+    keymaps = {"{{ setup_rendering_keymaps.%s }}" % name: text for name, text in data["setup_rendering_keymaps"].items()}
+    return {**{key: keymaps.get(value, value) for key, value in data["setup_rendering_" + release].items()}, **SETTINGS}
+
+
+def modules():
+    """What the role copies of the collection: paths below plugins/module_utils."""
+    with open(os.path.join(COLLECTION, "roles", "read_keys", "vars", "main.yml"), encoding="utf-8") as stream:
+        patterns = yaml.safe_load(stream)["__read_keys_boot_parts"]
+    found = [os.path.relpath(path, MODULES) for pattern in patterns for path in glob.glob(os.path.join(MODULES, pattern))]
+    return sorted(set(found) - {"_stores/admin.py", "_stores/file.py"})
+
+
+@pytest.fixture(name="play_root", scope="module")
+def rendered_by_the_roles(tmp_path_factory):
+    """A root in which the roles rendered what a qube of R4 sees, and installed what renders at each start."""
+    folder = tmp_path_factory.mktemp("boot")
+    root = str(folder / "root")
+    # Most of it is there already, for each file takes its time.
+    for module in set(modules()) - MISSING:
+        put(root, os.path.join(FOLDER, "vmconfig", module))
+        shutil.copy(os.path.join(MODULES, module), os.path.join(root, FOLDER, "vmconfig", module))
+    put(root, os.path.join(FOLDER, "vmconfig", "_text.py"), "an older release")
+    (folder / "store.json").write_text(json.dumps({"r4": keys_of("r4")}))
+    (folder / "client.json.j2").write_text('{"fingerprint": "{{ value }}"}\n')
+    (folder / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "roles": ["qubes.vmconfig." + role for role in ROLES]}]))
+    variables = {"vmconfig_apply": "both", "vmconfig_store": "file://%s/store.json" % folder, "vmconfig_destdir": root, "vmconfig_family": "Debian",
+                 "vm_config_files": DECLARED, "xkb_model": "pc104"}
+    done = run(folder, "play.yml", {"hosts": {"r4": variables}}, env=environment(ANSIBLE_PIPELINING="true"))
+    assert done.returncode == 0, done.stdout.decode()[-3000:]
+    return root
+
+
+@pytest.fixture(name="root")
+def fresh_root(play_root, tmp_path):
+    """A root of its own, in which it is installed and nothing is rendered."""
+    root = str(tmp_path / "root")
+    for path in (FOLDER, "etc/systemd"):
+        shutil.copytree(os.path.join(play_root, path), os.path.join(root, path), symlinks=True)
+    return root
+
+
+def expected(play_root, release="r4"):
+    """The tree that the roles make; for the older releases out of what the tests of each role compare with."""
+    found = tree(play_root)
+    if release != "r4":
+        found = {path: entry for path, entry in found.items() if not path.startswith(("run/qubes-service/", "etc/default/", "etc/timezone", "etc/resolv", "etc/X11/"))}
+        for role in ("xkb", "services"):
+            known = os.path.join(COLLECTION, "tests", "integration", "targets", "role_" + role, "files", release)
+            for path, (mode, text) in tree(known).items() if os.path.isdir(known) else []:
+                found[path] = ("0o100644" if text or path.startswith("run/qubes-service/") else "0o40755", text.replace(b'"pc105"', b'"pc104"'))
+        keys = keys_of(release)
+        zone, servers = keys["qubes-timezone"], (keys.get("qubes-primary-dns", keys["qubes-gateway"]), keys["qubes-secondary-dns"])
+        found["etc/resolv.conf"] = ("0o100644", b"".join([b"nameserver %s\n" % server.encode() for server in servers]))
+        found["etc/timezone"] = ("0o100644", zone.encode() + b"\n")
+        found["etc/localtime"] = ("0o120777", "../usr/share/zoneinfo/" + zone)
+    return found
+
+
+def start(root, keys, *options):
+    """One start of a qube that holds these keys. Returns the exit code and what was said."""
+    with qubesdblab.QubesdbLab() as lab:
+        lab.add_own(keys)
+        result = start_on(root, lab.url, *options)
+        assert lab.violations("self") == []
+    return result
+
+
+def start_on(root, url, *options):
+    command = [sys.executable, "-I", *options, os.path.join(root, FOLDER), "--root", root, "--store", url]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False, encoding="utf-8")
+    assert done.stdout == ""
+    return done.returncode, done.stderr.splitlines()
+
+
+def tree(root, *left_out):
+    """All that there is below a folder: path to mode, and link or text."""
+    found = {}
+    for path, folders, names in os.walk(str(root)):
+        for name in folders + names:
+            whole = os.path.join(path, name)
+            below = os.path.relpath(whole, str(root))
+            if below.startswith((FOLDER, "etc/systemd", *left_out)) or below in ("usr", "usr/lib"):
+                continue
+            mode = os.lstat(whole).st_mode
+            if stat.S_ISLNK(mode):
+                found[below] = (oct(mode), os.readlink(whole))
+            else:
+                found[below] = (oct(mode), open(whole, "rb").read() if stat.S_ISREG(mode) else b"")
+    return found
+
+
+def touched(root):
+    return {path: (os.lstat(os.path.join(root, path)).st_ino, os.lstat(os.path.join(root, path)).st_ctime_ns) for path in tree(root)}
+
+
+def put(root, path, text=""):
+    whole = os.path.join(root, path)
+    os.makedirs(os.path.dirname(whole), exist_ok=True)
+    with open(whole, "w", encoding="utf-8") as stream:
+        stream.write(text)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_it_renders_what_the_roles_render(play_root, root, release):
+    put(root, "etc/it/gone", "is removed")
+    # Nothing of the machine's site packages is there at boot.
+    assert start(root, keys_of(release), "-S") == (0, [])
+    assert tree(root) == expected(play_root, release)
+    before = touched(root)
+    assert start(root, keys_of(release)) == (0, [])
+    assert touched(root) == before
+
+
+def test_all_that_it_imports_is_installed(play_root):
+    folder = os.path.join(play_root, FOLDER)
+    code = "import sys; sys.path.insert(0, %r); import vmconfig._boot, vmconfig._stores.qubesdb, vmconfig._stores.xenstore" % folder
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
+    there = [os.path.relpath(path, os.path.join(folder, "vmconfig")) for path in glob.glob(os.path.join(folder, "vmconfig", "**/*.py"), recursive=True)]
+    assert sorted(there) == modules()
+    for module in there:
+        with open(os.path.join(folder, "vmconfig", module), "rb") as installed, open(os.path.join(MODULES, module), "rb") as source:
+            assert installed.read() == source.read()
+
+
+def test_systemd_takes_the_unit(play_root):
+    done = subprocess.run(["systemd-analyze", "verify", os.path.join(play_root, UNIT)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    # It looks at units of the machine too, and none of them is ours.
+    said = [line for line in done.stdout.decode().splitlines() if "qubes-vmconfig" in line and "Failed to open" not in line]
+    # What is to be run is not below /.
+    assert [line for line in said if FOLDER not in line] == []
+    assert os.readlink(os.path.join(play_root, "etc/systemd/system/sysinit.target.wants/qubes-vmconfig.service")) == "/" + UNIT
+
+
+@pytest.mark.parametrize("key, value, says, stays", [
+    ("qubes-timezone", "../../etc/shadow", "timezone: key qubes-timezone: the value '../../etc/shadow' is refused: expected a zone", "etc/timezone"),
+    ("qubes-timezone", "Europe/Atlantis", "timezone: the value 'Europe/Atlantis' is refused: there is no such zone", "etc/timezone"),
+    ("vm-config/timezone", "UTC\nEvil", "timezone: the value 'UTC\\nEvil' is refused for what key qubes-timezone would hold", "etc/timezone"),
+    ("qubes-primary-dns", "\x1b]0;title\x07\u202e", "resolver: key qubes-primary-dns: the value '\\x1b]0;title\\x07\\u202e' is refused", "etc/resolv.conf"),
+    ("keyboard-layout", 'us"; reboot #', "xkb: key keyboard-layout: the value 'us\"; reboot #' is refused", "etc/default/keyboard"),
+    ("qubes-service/cups", "yes", "services: key qubes-service/cups: the value 'yes' is refused", "run/qubes-service/cups"),
+    ("vm-config/proxy", b"\xff\xfe", "vm_config: key vm-config/proxy: the value '\\xff\\xfe' is refused: expected text, in quotes; it is not UTF-8", "etc/proxy"),
+])
+def test_a_value_that_is_refused_stops_no_other_role(play_root, root, key, value, says, stays):
+    put(root, stays, "as it was")
+    code, said = start(root, {**keys_of("r4"), key: value})
+    assert code == 1 and len(said) == 1 and ("qubes-vmconfig: " + says) in said[0] and said[0].isprintable()
+    assert open(os.path.join(root, stays), encoding="utf-8").read() == "as it was"
+    own = os.path.dirname(stays) if stays.startswith("run") else stays
+    others = ("etc/localtime", "etc/X11", "etc/it", own)
+    assert tree(root, *others) == tree(play_root, *others)
+
+
+@pytest.mark.parametrize("folder", ["etc/qubes", "rw/config"])
+def test_what_is_protected_stays(play_root, root, folder):
+    put(root, folder + "/protected-files.d/mine", "# comment\n/etc/localtime\n /etc/proxy\n/etc/resolv.conf")
+    put(root, folder + "/protected-files.d/old.rpmsave", "/etc/proxy\n")
+    assert start(root, keys_of("r4")) == (0, [])
+    assert set(tree(play_root)) - set(tree(root)) == {"etc/localtime", "etc/timezone", "etc/resolv.conf"}
+
+
+def test_what_the_agent_writes_is_left_to_it(play_root, root):
+    put(root, AGENT)
+    assert start(root, keys_of("r4")) == (0, [])
+    missing = set(tree(play_root)) - set(tree(root))
+    assert missing == {"etc/localtime", "etc/timezone", "etc/resolv.conf", "run", "run/qubes-service"} | {
+        path for path in tree(play_root) if path.startswith("run/qubes-service/")}
+
+
+def test_what_is_taken_over_is_named_first(play_root, root):
+    put(root, AGENT)
+    put(root, "etc/qubes/protected-files.d/mine", "/etc/resolv.conf\n")
+    for role in ("timezone", "resolver"):
+        path = os.path.join(root, FOLDER, "parts", role + ".json")
+        with open(path, encoding="utf-8") as stream:
+            text = stream.read()
+        put(root, os.path.join(FOLDER, "parts", role + ".json"), text.replace('"take_over": false', '"take_over": true'))
+    # /etc of this qube is lost at shutdown, /rw is not.
+    for dummy in range(2):
+        assert start(root, keys_of("r4")) == (0, [])
+        assert open(os.path.join(root, "rw/config/protected-files.d/qubes-vmconfig"), encoding="utf-8").read() == "/etc/timezone\n"
+    there = tree(root)
+    assert there["etc/localtime"] == tree(play_root)["etc/localtime"] and "etc/resolv.conf" not in there
+
+
+def test_it_follows_no_link_out(root, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("stays")
+    os.makedirs(os.path.join(root, "etc"), exist_ok=True)
+    os.symlink(str(outside), os.path.join(root, "etc", "it"))
+    os.symlink(str(outside / "secret"), os.path.join(root, "etc", "proxy"))
+    code, said = start(root, keys_of("r4"))
+    assert code == 1 and said == ["qubes-vmconfig: vm_config: '/etc/it/client.json' could not be written, and is as it was: "
+                                  "'it' in its path is no directory, or a symbolic link"]
+    assert {path.name: path.read_text() for path in outside.iterdir()} == {"secret": "stays"}
+    assert not os.path.islink(os.path.join(root, "etc", "proxy"))
+
+
+def test_what_cannot_be_written_stops_no_other_role_and_leaves_nothing_behind(play_root, root):
+    put(root, "etc/resolv.conf/a-folder/is-here")
+    put(root, "etc/.proxy.qubes-vmconfig", "an interrupted run left this")
+    code, said = start(root, keys_of("r4"))
+    assert code == 1 and len(said) == 1 and said[0].startswith("qubes-vmconfig: resolver: '/etc/resolv.conf' could not be written, and is as it was: ")
+    assert tree(root, "etc/resolv.conf") == tree(play_root, "etc/resolv.conf")
+
+
+def test_without_keys_nothing_is_written(root, tmp_path):
+    for url, says in (("qubesdb://%s" % tmp_path, "qubesdb.sock"), ("xenstore:///dev/null", "pyxs")):
+        code, said = start_on(root, url, "-S")
+        assert code == 1 and len(said) == 1 and said[0].startswith("qubes-vmconfig: ") and says in said[0]
+    assert set(tree(root)) == {"etc"}
+
+
+def test_no_interface_is_not_the_same_as_no_keys(root):
+    code, said = start(root, {"vm-config/proxy": "x"})
+    assert code == 1 and len(said) == 1 and "no VM configuration interface" in said[0]
