@@ -23,7 +23,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tup
 
 from . import _inspect, _interface
 from ._errors import Refused, VmconfigError
-from ._formats import ROLES, Machine
+from ._formats import ROLES, machine
 from ._placing import Place, Unplaced
 from ._stores.opening import open_store
 from ._text import escape, show
@@ -48,6 +48,12 @@ USES: Dict[str, Uses] = {
         lambda values: [("qubes-primary-dns", server) for server in values["servers"]]),
     "services": Uses(("qubes-service/*",)),
     "timezone": Uses(("qubes-timezone",), lambda values: [("qubes-timezone", values["zone"])]),
+    "uplink": Uses(
+        ("qubes-mac", "qubes-ip", "qubes-netmask", "qubes-gateway", "qubes-ip6", "qubes-gateway6", "qubes-service/disable-default-route", "net-config/*"),
+        lambda values: [("qubes-" + name, values[name]) for name in ("mac", "ip", "gateway", "ip6", "gateway6")]),
+    "dns_redirect": Uses(
+        ("qubes-netvm-*", "qubes-primary-dns", "qubes-secondary-dns", "qubes-gateway", "qubes-service/disable-dns-server", "qubes-service/qubes-network"),
+        lambda values: [("qubes-primary-dns", address) for address in [*values["addresses"], *values["upstreams"]]]),
     "vm_config": Uses(()),
     "xkb": Uses(("keyboard-layout", "qubes-keyboard"), lambda values: [
         ("keyboard-layout", "+".join([values["layout"], values["variant"], values["options"]]) if values["layout"] else ""),
@@ -157,6 +163,8 @@ def _matches(key: str, patterns: Sequence[str]) -> bool:
 
 def _unfit(part: Part, values: Mapping[str, Any], root: str) -> List[str]:
     """Why the part must not be rendered on this machine."""
+    if hasattr(ROLES[part.role], "problems"):
+        return ["%s: %s" % (part.role, line) for line in ROLES[part.role].problems(values).splitlines()]
     if part.role == "timezone" and values["zone"] and not _is_zone(root, values["zone"]):
         return ["timezone: the value %s is refused: there is no such zone in /%s" % (show(values["zone"]), ZONEINFO)]
     if part.role == "xkb" and (values["layout"] or values["keymap"]):
@@ -192,7 +200,7 @@ def _compile(keymap: str) -> str:
 def _write(place: Place, part: Part, values: Mapping[str, Any], config: Mapping[str, Any]) -> None:
     protected = place.protected()
     has_agent = place.exists(AGENT)
-    for file in ROLES[part.role].files(values, part.family, _machine(place)):
+    for file in ROLES[part.role].files(values, part.family, machine(place.exists)):
         # Who protects /etc/localtime means the zone, which the agent knows by the name of the other file.
         if file.dest in protected or file.protected_by in protected or part.role == "timezone" and "/etc/localtime" in protected:
             continue
@@ -206,7 +214,3 @@ def _write(place: Place, part: Part, values: Mapping[str, Any], config: Mapping[
 def _is_volatile(config: Mapping[str, Any]) -> bool:
     """Whether /etc is lost at shutdown. R2 does not say what survives a restart, but what may be updated does."""
     return config.get("persistence", "full" if config.get("updateable", True) else "rw-only") != "full"
-
-
-def _machine(place: Place) -> Machine:
-    return Machine()

@@ -16,9 +16,9 @@ from types import ModuleType
 from typing import Callable, Dict
 
 from . import resolver, services, timezone, vm_config, xkb
-from .base import MANAGED, File, Machine
+from .base import MANAGED, File, Machine, Read, machine
 
-__all__ = ["MANAGED", "ROLES", "TEXTS", "File", "Machine"]
+__all__ = ["MANAGED", "ROLES", "TEXTS", "File", "Machine", "Read", "machine"]
 
 ROLES: Dict[str, ModuleType] = {"resolver": resolver, "services": services, "timezone": timezone, "vm_config": vm_config, "xkb": xkb}
 """The module of each role that renders files."""

@@ -8,10 +8,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import Callable, NamedTuple, Optional
 
 MANAGED = "# Ansible managed\n"
 """What Ansible's ``ansible_managed`` is by default: a file written at boot starts as the roles start it."""
+
+
+Read = Callable[[str], str]
+"""Gives the text of a file of the machine by its path, or an empty one where there is none."""
 
 
 class File(NamedTuple):
@@ -29,12 +33,33 @@ class File(NamedTuple):
     owner: str = ""
     group: str = ""
     absent: bool = False
+    # In place of text, where it depends on files that are there.
+    made: Optional[Callable[[Read], str]] = None
 
 
 class Machine(NamedTuple):
-    """What configures the network of the machine, and so decides which files count."""
+    """What is on the machine, and so decides which files count."""
 
     resolved: bool = False
     network_manager: bool = False
     networkd: bool = False
     ifupdown: bool = False
+    # /etc/sysconfig is a directory.
+    sysconfig: bool = False
+
+
+def machine(exists: Callable[[str], bool]) -> Machine:
+    """What ``exists`` says is there, of files by their paths."""
+    def any_of(*paths: str) -> bool:
+        return any(exists(path) for path in paths)
+
+    units = "/etc/systemd/system/"
+    return Machine(
+        # Enabling it makes the first link, and one of the others.
+        resolved=any_of(units + "dbus-org.freedesktop.resolve1.service", *[
+            "%s%s.target.wants/systemd-resolved.service" % (units, target) for target in ("sysinit", "multi-user")]),
+        network_manager=any_of("/usr/sbin/NetworkManager", "/usr/bin/NetworkManager"),
+        networkd=exists(units + "multi-user.target.wants/systemd-networkd.service"),
+        ifupdown=exists("/sbin/ifup"),
+        sysconfig=exists("/etc/sysconfig/."),
+    )
