@@ -25,14 +25,9 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Read the keys of this qube
-  qubes.vmconfig.keys_info:
-    qubes: [self]
-  register: own
-
-- name: Which services are on, by the keys and by the defaults of the qube's type
+- name: Which services are on by default in such a qube of R4
   ansible.builtin.debug:
-    msg: "{{ (own.qubes.self.config | qubes.vmconfig.wanted('services')).states }}"
+    msg: "{{ ({'type': 'AppVM', 'vm_type': 'AppVM', 'persistence': 'rw-only'} | qubes.vmconfig.wanted('services')).states }}"
 """
 
 RETURN = r"""
