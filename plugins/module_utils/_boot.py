@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
     except VmconfigError as error:
         problems = [str(error)]
     for problem in problems:
-        print("qubes-vmconfig: " + escape(problem), file=sys.stderr)
+        sys.stderr.write("qubes-vmconfig: %s\n" % escape(problem))
     return 1 if problems else 0
 
 

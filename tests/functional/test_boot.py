@@ -90,7 +90,8 @@ def expected(play_root, release="r4"):
     """The tree that the roles make; for the older releases out of what the tests of each role compare with."""
     found = tree(play_root)
     if release != "r4":
-        found = {path: entry for path, entry in found.items() if not path.startswith(("run/qubes-service/", "etc/default/", "etc/timezone", "etc/resolv", "etc/X11/"))}
+        own = ("run/qubes-service/", "etc/default/", "etc/timezone", "etc/resolv", "etc/X11/")
+        found = {path: entry for path, entry in found.items() if not path.startswith(own)}
         for role in ("xkb", "services"):
             known = os.path.join(COLLECTION, "tests", "integration", "targets", "role_" + role, "files", release)
             for path, (mode, text) in tree(known).items() if os.path.isdir(known) else []:
@@ -162,11 +163,12 @@ def test_all_that_it_imports_is_installed(play_root):
     folder = os.path.join(play_root, FOLDER)
     code = "import sys; sys.path.insert(0, %r); import vmconfig._boot, vmconfig._stores.qubesdb, vmconfig._stores.xenstore" % folder
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
-    there = [os.path.relpath(path, os.path.join(folder, "vmconfig")) for path in glob.glob(os.path.join(folder, "vmconfig", "**/*.py"), recursive=True)]
+    installed = os.path.join(folder, "vmconfig")
+    there = [os.path.relpath(path, installed) for path in glob.glob(os.path.join(installed, "**/*.py"), recursive=True)]
     assert sorted(there) == modules()
     for module in there:
-        with open(os.path.join(folder, "vmconfig", module), "rb") as installed, open(os.path.join(MODULES, module), "rb") as source:
-            assert installed.read() == source.read()
+        with open(os.path.join(installed, module), "rb") as copy, open(os.path.join(MODULES, module), "rb") as source:
+            assert copy.read() == source.read()
 
 
 def test_systemd_takes_the_unit(play_root):
