@@ -23,7 +23,7 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tup
 
 from . import _inspect, _interface
 from ._errors import Refused, VmconfigError
-from ._formats import ROLES, machine
+from ._formats import ROLES, Read, machine
 from ._placing import Place, Unplaced
 from ._stores.opening import open_store
 from ._text import escape, show
@@ -108,7 +108,7 @@ def _render(parts: Sequence[Part], root: str, url: str) -> List[str]:
         for part in parts:
             try:
                 values = _values(part, found)
-                refused = _refusals(part, values, found) or _unfit(part, values, root)
+                refused = _refusals(part, values, found) or _unfit(part, values, root, place)
                 problems += refused
                 if not refused:
                     _write(place, part, values, found["config"])
@@ -161,14 +161,14 @@ def _matches(key: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns)
 
 
-def _unfit(part: Part, values: Mapping[str, Any], root: str) -> List[str]:
+def _unfit(part: Part, values: Mapping[str, Any], root: str, place: Place) -> List[str]:
     """Why the part must not be rendered on this machine."""
     if hasattr(ROLES[part.role], "problems"):
         return ["%s: %s" % (part.role, line) for line in ROLES[part.role].problems(values).splitlines()]
     if part.role == "timezone" and values["zone"] and not _is_zone(root, values["zone"]):
         return ["timezone: the value %s is refused: there is no such zone in /%s" % (show(values["zone"]), ZONEINFO)]
     if part.role == "xkb" and (values["layout"] or values["keymap"]):
-        said = _compile(ROLES["xkb"].keymap_xkb(values))
+        said = _compile(ROLES["xkb"].keymap_xkb(values, _reader(place)))
         if said:
             return ["xkb: the value %s is refused: it does not compile: %s" % (show(values["keymap"] or values["layout"]), show(said))]
     return []
@@ -208,7 +208,13 @@ def _write(place: Place, part: Part, values: Mapping[str, Any], config: Mapping[
             if not part.take_over:
                 continue
             place.protect(file.protected_by or file.dest, "rw/config" if _is_volatile(config) else "etc/qubes")
-        place.put(file)
+        place.put(file._replace(text=file.made(_reader(place)), made=None) if file.made else file)
+
+
+def _reader(place: Place) -> Read:
+    """Gives what is in the root; but the rules of XKB are those of the xkbcomp that runs here, as the role has them."""
+    here = Place("/")
+    return lambda path: here.read(path) if path == ROLES["xkb"].RULES else place.read(path)
 
 
 def _is_volatile(config: Mapping[str, Any]) -> bool:

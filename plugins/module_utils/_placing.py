@@ -73,12 +73,13 @@ class Place:
         try:
             with self._folder(path[:-1], not file.absent) as folder:
                 if folder >= 0:
-                    _Entry(folder, path[-1]).become(file, self._read)
+                    _Entry(folder, path[-1]).become(file, self.read)
         except (OSError, LookupError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise Unplaced("%s could not be written, and is as it was: %s" % (show(file.dest), reason)) from None
 
-    def _read(self, path: str) -> str:
+    def read(self, path: str) -> str:
+        """The text of a file; empty where there is none."""
         try:
             with open(os.path.join(self._root_path, path.lstrip("/")), encoding="utf-8", errors="surrogateescape") as stream:
                 return stream.read(_MOST)
@@ -135,7 +136,7 @@ class _Entry:
             self._link(file.link)
         else:
             text = file.text if file.text is not None else file.made(read) if file.made else ""
-            self._file(text.encode("utf-8"), file)
+            self._file(text.encode("utf-8", "surrogateescape"), file)
 
     def _link(self, target: str) -> None:
         with contextlib.suppress(OSError):

@@ -75,6 +75,9 @@ def assert_rendered(root, roles=("timezone", "xkb", "resolver"), zone="Asia/Toky
         for name, line in (("etc/default/keyboard", 'XKBLAYOUT="%s"' % layout), ("etc/X11/xorg.conf.d/00-keyboard.conf", '\tOption "XkbLayout" "%s"' % layout)):
             assert line in files[name].splitlines()
             expected[name] = files[name]
+        keymap = "etc/X11/qubes-keymap.xkb"
+        assert '\txkb_symbols { include "pc+%s' % layout.split(",", maxsplit=1)[0] in files[keymap]
+        expected[keymap] = files[keymap]
     assert files == expected
 
 

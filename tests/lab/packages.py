@@ -48,6 +48,13 @@ class LabUnavailable(RuntimeError):
     """This machine cannot run the lab; the message says why."""
 
 
+class Program(NamedTuple):
+    """A program: its path, and env, what it needs in its environment."""
+
+    path: str
+    env: Dict[str, str]
+
+
 class Xen(NamedTuple):
     """xenstored: path; tools: the directory of xenstore-*; env: what both need in their environment."""
 
@@ -78,6 +85,29 @@ def libxenstore() -> str:
         if found:
             return os.path.realpath(found.group(1))
     raise LabUnavailable("%s/xenstore-read does not load libxenstore" % xen.tools)
+
+
+@functools.lru_cache(maxsize=None)
+def unpacked(package: str, path: str) -> Program:
+    """The program `path` of a Debian package that must not be installed, because it would take over the machine's network. Raises LabUnavailable."""
+    installed = "/" + path
+    if os.access(installed, os.X_OK):
+        return Program(installed, {})
+    root = os.path.join(_cache("deb"), package)
+    with _locked(root + ".lock"):
+        if not os.path.isdir(root):
+            if not is_debian_like():
+                raise LabUnavailable("there is no %s, and without apt-get and dpkg-deb it cannot be fetched" % installed)
+            _unpack(package, root)
+    libraries = [folder for pattern in ("usr/lib/*", "lib/*", "usr/lib/*/systemd", "lib/systemd", "usr/lib/systemd") for folder in glob.glob(
+        os.path.join(root, pattern)) if glob.glob(os.path.join(folder, "*.so*"))]
+    # Older releases have /lib beside /usr/lib.
+    found = next((each for each in (path, path.replace("usr/", "", 1)) if os.access(os.path.join(root, each), os.X_OK)), path)
+    program = Program(os.path.join(root, found), {"LD_LIBRARY_PATH": os.pathsep.join(libraries)})
+    missing = [line.split()[0] for line in _ldd(program.path, program.env) if "not found" in line]
+    if missing or not os.access(program.path, os.X_OK):
+        raise LabUnavailable("the package %s holds no %s that runs here; it lacks %s" % (package, path, ", ".join(missing) or "the program"))
+    return program
 
 
 @functools.lru_cache(maxsize=None)
@@ -135,12 +165,18 @@ def _fetched() -> Xen:
     return found
 
 
-def _fetch_into(work: str) -> None:
+def _apt(work: str) -> str:
+    """The configuration with which apt keeps everything in a folder of ours."""
     for folder in ("state/lists/partial", "cache/archives/partial", "debs", "root"):
         os.makedirs(os.path.join(work, folder))
     conf = os.path.join(work, "apt.conf")
     with open(conf, "w") as stream:
         stream.write(APT_CONF % {"work": work})
+    return conf
+
+
+def _fetch_into(work: str) -> None:
+    conf = _apt(work)
     # One unreachable source among many makes this fail with all we need fetched; what is missing shows below.
     update = _run(["apt-get", "-c", conf, "--quiet", "update"], check=False)
     utils = _newest_utils(conf, update)
@@ -150,6 +186,21 @@ def _fetch_into(work: str) -> None:
     for deb in sorted(os.listdir(debs)):
         _run(["dpkg-deb", "-x", os.path.join(debs, deb), os.path.join(work, "root")])
     _check_complete(os.path.join(work, "root"))
+
+
+def _unpack(package: str, root: str) -> None:
+    """The package and the libraries that it needs and the machine lacks."""
+    with tempfile.TemporaryDirectory(prefix="fetch.", dir=os.path.dirname(root)) as work:
+        os.chmod(work, 0o755)
+        conf = _apt(work)
+        _run(["apt-get", "-c", conf, "--quiet", "update"], check=False)
+        plan = _run(["apt-get", "-c", conf, "--simulate", "--no-install-recommends", "install", package])
+        names = [name for name in re.findall(r"(?m)^Inst (\S+)", plan) if name == package or name.startswith("lib")]
+        debs = os.path.join(work, "debs")
+        _run(["apt-get", "-c", conf, "--quiet", "download", *names], cwd=debs)
+        for deb in sorted(os.listdir(debs)):
+            _run(["dpkg-deb", "-x", os.path.join(debs, deb), os.path.join(work, "root")])
+        os.rename(os.path.join(work, "root"), root)
 
 
 def _newest_utils(conf: str, update: str) -> str:

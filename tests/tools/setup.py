@@ -86,7 +86,7 @@ def find_pythons() -> t.Dict[str, Python]:
 
 
 def packages(*needs: str) -> None:
-    """Installs, or names, the system packages behind `needs`: venv, compiler, xkb, ssh."""
+    """Installs, or names, the system packages behind `needs`: venv, compiler, xkb, display, ssh."""
     missing = [package for need in needs for package in _MISSING[need]()]
     if not missing:
         return
@@ -120,12 +120,17 @@ def _missing_xkb() -> t.List[str]:
     return [] if shutil.which("xkbcomp") and os.path.isdir("/usr/share/X11/xkb") else ["x11-xkb-utils", "xkb-data"]
 
 
+def _missing_display() -> t.List[str]:
+    """An X server that needs no screen."""
+    return [] if shutil.which("Xvfb") and shutil.which("setxkbmap") else ["xvfb", "x11-xkb-utils"]
+
+
 def _missing_ssh() -> t.List[str]:
     """`ansible-test integration` makes a key, and does not start without the program for it."""
     return [] if shutil.which("ssh-keygen") else ["openssh-client"]
 
 
-_MISSING = {"venv": _missing_venv, "compiler": _missing_compiler, "xkb": _missing_xkb, "ssh": _missing_ssh}
+_MISSING = {"venv": _missing_venv, "compiler": _missing_compiler, "xkb": _missing_xkb, "display": _missing_display, "ssh": _missing_ssh}
 
 
 # -- virtual environments --

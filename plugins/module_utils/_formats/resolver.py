@@ -10,14 +10,21 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, Sequence
 
-from .base import File, Machine
+from .base import MANAGED, File, Machine
+
+
+NETWORK_MANAGER_CONF = "/etc/NetworkManager/conf.d/qubes-dns.conf"
+RESOLVED_CONF = "/etc/systemd/resolved.conf.d/qubes-dns.conf"
 
 
 def wanted(config: Mapping[str, Any]) -> Dict[str, Any]:
     """The role's variables, from the ``config`` of keys_info."""
+    services = config.get("services", {})
     return {
         "servers": config.get("network", {}).get("dns", []),
-        "disabled": config.get("services", {}).get("disable-dns-server", False),
+        "disabled": services.get("disable-dns-server", False),
+        # On in a NetVM, where no key says otherwise.
+        "network_manager": services.get("network-manager", config.get("vm_type") == "NetVM"),
     }
 
 
@@ -26,7 +33,13 @@ def files(values: Mapping[str, Any], family: str, machine: Machine) -> List[File
     if not values["servers"]:
         return []
     servers = [] if values["disabled"] else values["servers"]
-    return [File("/etc/resolv.conf", resolv_conf(servers), protected_by="/etc/resolv.conf", agent=True)]
+    # What the agent tells resolved and NetworkManager at runtime is its own, as a file of it would be.
+    if values["network_manager"] and machine.network_manager:
+        return [File(NETWORK_MANAGER_CONF, MANAGED + network_manager_conf(servers), protected_by=NETWORK_MANAGER_CONF, agent=True)]
+    found = [File("/etc/resolv.conf", resolv_conf(servers), protected_by="/etc/resolv.conf", agent=True)]
+    if machine.resolved:
+        found.append(File(RESOLVED_CONF, MANAGED + resolved_conf(servers), protected_by=RESOLVED_CONF, agent=True))
+    return found
 
 
 def resolv_conf(servers: Sequence[str]) -> str:
@@ -34,4 +47,14 @@ def resolv_conf(servers: Sequence[str]) -> str:
     return "".join(["nameserver %s\n" % server for server in servers])
 
 
-TEXTS = {"resolv.conf": resolv_conf}
+def resolved_conf(servers: Sequence[str]) -> str:
+    """See resolved.conf(5). An empty list drops what stood before; no other server is asked for want of one."""
+    return "[Resolve]\nDNS=\n" + ("DNS=%s\n" % " ".join(servers) if servers else "") + "FallbackDNS=\n"
+
+
+def network_manager_conf(servers: Sequence[str]) -> str:
+    """See NetworkManager.conf(5). A section without servers would not count, so there is none."""
+    return "[global-dns-domain-*]\nservers=%s\n" % ",".join(servers) if servers else "# No servers.\n"
+
+
+TEXTS = {"resolv.conf": resolv_conf, "resolved.conf": resolved_conf, "network-manager.conf": network_manager_conf}
