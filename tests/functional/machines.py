@@ -57,9 +57,9 @@ class Machine:
     def start(self, *argv: str) -> "subprocess.Popen[bytes]":
         return subprocess.Popen([*self.enter, *argv], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
-    def ip(self, *lines: str) -> None:
-        """Several commands of ip, by one of its processes."""
-        self.run("ip", "-batch", "-", stdin="".join([line + "\n" for line in lines]))
+    def ip(self, *lines: str, beside: str = "") -> None:
+        """Several commands of ip, by one of its processes; in the network `beside` where that is given."""
+        self.run("ip", *(["-netns", beside] if beside else []), "-batch", "-", stdin="".join([line + "\n" for line in lines]))
 
     def put(self, path: str, text: str = "") -> None:
         """A file of the machine, whatever it is mounted on."""

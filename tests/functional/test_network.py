@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -235,7 +236,7 @@ def test_each_address_goes_to_the_upstream_at_its_place(machine, given, expected
     others = "table ip qubes { chain custom-dnat { ip daddr 192.0.2.99 accept; }; chain dnat-dns { type nat hook prerouting priority dstnat + 5; udp dport 1 drop; }; }"
     machine.run("nft", others)
     assert load(machine, redirect({}, upstreams=given))
-    assert [re.sub("ip daddr | dport 53|dnat to |drop", "", line).strip() for line in rules(machine)] == expected
+    assert [re.sub("ip daddr | dport 53|dnat to |ct state new drop", "", line).strip() for line in rules(machine)] == expected
     assert "type nat hook prerouting priority dstnat; policy accept;" in machine.run("nft", "list", "chain", "ip", "qubes", "dnat-dns")
     assert "ip daddr 192.0.2.99 accept" in machine.run("nft", "list", "chain", "ip", "qubes", "custom-dnat")
 
@@ -313,28 +314,32 @@ def a_netvm(machine):
         machine.run("ip", "netns", "add", name)
     cable(machine, "vif1.0", "client", "eth0")
     cable(machine, "eth0", "upstream", "eth0", MAC)
-    machine.ip("address add 10.137.0.1/32 dev vif1.0", "link set vif1.0 up", "route add 10.137.0.9 dev vif1.0", "address add 192.0.2.100/24 dev eth0",
-               "link set eth0 up")
-    for name, lines in (("client", ["address add 10.137.0.9/32 dev eth0", "link set eth0 up", "route add 10.137.0.1 dev eth0", "route add default via 10.137.0.1"]),
-                        ("upstream", ["link set lo up", "address add 192.0.2.1/24 dev eth0", "address add 192.0.2.2/24 dev eth0", "link set eth0 up",
-                                      "route add default via 192.0.2.100"])):
-        machine.run("ip", "-netns", name, "-batch", "-", stdin="\n".join(lines))
+    machine.ip("address add 10.137.0.1/32 dev vif1.0", "link set vif1.0 up", "route add 10.137.0.9 dev vif1.0",
+               "address add 192.0.2.100/24 dev eth0", "link set eth0 up")
+    machine.ip("address add 10.137.0.9/32 dev eth0", "link set eth0 up", "route add 10.137.0.1 dev eth0", "route add default via 10.137.0.1",
+               beside="client")
+    machine.ip("link set lo up", "address add 192.0.2.1/24 dev eth0", "address add 192.0.2.2/24 dev eth0", "link set eth0 up",
+               "route add default via 192.0.2.100", beside="upstream")
     machine.run("sysctl", "-w", "net.ipv4.ip_forward=1")
-    resolvers = [machine.start("ip", "netns", "exec", "upstream", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--group=root",
-                               "--pid-file=", "--bind-interfaces", "--except-interface=lo", "--listen-address=192.0.2.%d" % place, "--no-resolv", "--no-hosts",
-                               "--address=/name.test/198.51.100.%d" % place) for place in (1, 2)]
-    wait_for_resolvers(machine)
-    yield machine
-    for resolver in resolvers:
-        resolver.kill()
-        resolver.communicate()
+    with resolver(machine, "192.0.2.1", "198.51.100.1"), resolver(machine, "192.0.2.2", "198.51.100.2"):
+        yield machine
 
 
-def wait_for_resolvers(machine):
-    end = time.monotonic() + 10
-    while len(machine.run("ip", "netns", "exec", "upstream", "ss", "-Hltn", "sport", "=", "53").splitlines()) < 2:
-        assert time.monotonic() < end, "no resolver"
-        time.sleep(0.05)
+@contextlib.contextmanager
+def resolver(machine, address, answer):
+    """A resolver behind the netvm, with an answer of its own."""
+    process = machine.start(
+        "ip", "netns", "exec", "upstream", "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--pid-file=", "--no-resolv", "--no-hosts", "--bind-interfaces",
+        "--except-interface=lo", "--listen-address=" + address, "--address=/name.test/" + answer)
+    try:
+        end = time.monotonic() + 10
+        while not machine.run("ip", "netns", "exec", "upstream", "ss", "-Hltn", "src", address, "sport", "=", "53"):
+            assert process.poll() is None and time.monotonic() < end, process.communicate()[0]
+            time.sleep(0.02)
+        yield
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def ask(machine, kind, server):
@@ -357,17 +362,9 @@ def test_without_an_upstream_queries_are_dropped(netvm, kind):
     # Not only unanswered: here they would reach a resolver that has the address.
     netvm.run("ip", "-netns", "upstream", "address", "add", "10.139.1.1/32", "dev", "eth0")
     netvm.ip("route add 10.139.1.1 via 192.0.2.1")
-    resolver = netvm.start("ip", "netns", "exec", "upstream", "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--group=root",
-                           "--pid-file=", "--bind-interfaces", "--except-interface=lo", "--listen-address=10.139.1.1", "--no-resolv", "--no-hosts",
-                           "--address=/name.test/198.51.100.3")
-    try:
-        end = time.monotonic() + 10
-        while ask(netvm, kind, "10.139.1.1") != "198.51.100.3":
-            assert time.monotonic() < end
+    with resolver(netvm, "10.139.1.1", "198.51.100.3"):
+        assert ask(netvm, kind, "10.139.1.1") == "198.51.100.3"
         load(netvm, redirect({}))
         assert ask(netvm, kind, "10.139.1.1") == ""
         load(netvm, redirect({"services": {"disable-dns-server": True}}))
         assert ask(netvm, kind, "10.139.1.1") == "198.51.100.3"
-    finally:
-        resolver.kill()
-        resolver.communicate()

@@ -86,7 +86,8 @@ def nft(values: Mapping[str, Any]) -> str:
         "add chain %s { type nat hook prerouting priority dstnat; policy accept; }" % chain,
     ]
     for rule in rules(values):
-        verdict = "dnat to " + rule.upstream if rule.upstream else "drop"
+        # The kernel asks a chain of this type about connections that it tracks; dnat makes it track them, drop alone does not.
+        verdict = "dnat to " + rule.upstream if rule.upstream else "ct state new drop"
         lines.append("add rule %s ip daddr %s %s dport 53 %s" % (chain, rule.address, rule.protocol, verdict))
     return "".join([line + "\n" for line in lines])
 
@@ -164,14 +165,22 @@ def load(values: Mapping[str, Any], chain: str) -> str:
         return text if rules(values) else ""
     entries = json.loads(chain)["nftables"]
     found = next((entry["chain"] for entry in entries if "chain" in entry), {})
-    there = [entry["rule"]["expr"] for entry in entries if "rule" in entry]
+    there = [_usual(entry["rule"]["expr"]) for entry in entries if "rule" in entry]
     return "" if _CHAIN.items() <= found.items() and there == [_expressions(rule) for rule in rules(values)] else text
 
 
 def _expressions(rule: Rule) -> List[Dict[str, Any]]:
     """A rule as ``nft -j`` prints it."""
-    verdict: Dict[str, Any] = {"dnat": {"addr": rule.upstream}} if rule.upstream else {"drop": None}
-    return [_match("ip", "daddr", rule.address), _match(rule.protocol, "dport", 53), verdict]
+    verdict: List[Dict[str, Any]] = [{"dnat": {"addr": rule.upstream}}] if rule.upstream else [_NEW, {"drop": None}]
+    return [_match("ip", "daddr", rule.address), _match(rule.protocol, "dport", 53), *verdict]
+
+
+_NEW = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": "new"}}
+
+
+def _usual(expressions: List[Dict[str, Any]]) -> List[Dict[str, Any]]:
+    """Versions of nft print the operator between a state and one of its values as ``in`` or as ``==``."""
+    return [_NEW if each == {"match": {**_NEW["match"], "op": "=="}} else each for each in expressions]
 
 
 def _match(protocol: str, field: str, value: Any) -> Dict[str, Any]:
