@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from typing import List
 
 # What programs look for in /etc wherever they run.
@@ -17,8 +18,10 @@ COPIED = ("group", "ld.so.cache", "nsswitch.conf", "passwd")
 BEGIN = """
 mount --bind "$1/etc" /etc
 mount -t tmpfs run /run
+mount -t sysfs sysfs /sys
 mkdir /run/netns /run/up /run/work
 mount -t overlay -o lowerdir=/usr/lib,upperdir=/run/up,workdir=/run/work overlay /usr/lib
+sysctl -qw net.ipv6.conf.default.accept_dad=0
 ip link set lo up
 echo ready
 exec cat
@@ -73,7 +76,15 @@ class Machine:
         lines += self.run("nft", "list", "ruleset").splitlines()
         lines += self.run("sysctl", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding").splitlines()
         lines += self.run("find", "/etc", "-printf", "%P %y %m %i %C@ [%l]\\n").splitlines()
-        return [line.replace(" tentative", "") for line in lines]
+        return lines
+
+    def settled(self) -> List[str]:
+        """The state, when the kernel has done what it does a moment after it was told."""
+        before, now = [], self.state()
+        while before != now:
+            time.sleep(0.3)
+            before, now = now, self.state()
+        return now
 
     def stop(self) -> None:
         self._process.kill()

@@ -15,6 +15,7 @@ import time
 import pytest
 from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import dns_redirect, uplink
 from machines import Machine, cable, plugged
+from playing import environment, run
 
 MAC = "00:16:3e:5e:6c:00"
 KEYS = {"mac": MAC, "ip": "10.137.0.12", "prefix": 32, "gateway": "10.138.2.5"}
@@ -368,3 +369,163 @@ def test_without_an_upstream_queries_are_dropped(netvm, kind):
         assert ask(netvm, kind, "10.139.1.1") == ""
         load(netvm, redirect({"services": {"disable-dns-server": True}}))
         assert ask(netvm, kind, "10.139.1.1") == "198.51.100.3"
+
+
+# -- the roles, each host a machine --
+
+SERVED = {"qubes-netvm-network": "10.137.0.12", "qubes-netvm-gateway": "10.137.0.12", "qubes-netvm-primary-dns": "10.139.1.1",
+          "qubes-netvm-secondary-dns": "10.139.1.2", "qubes-netvm-gateway6": "fd09::1"}
+R4 = {"type": "AppVM", "qubes-vm-type": "ProxyVM", "qubes-vm-persistence": "full", "qubes-mac": MAC, "qubes-ip": "10.137.0.12",
+      "qubes-netmask": "255.255.255.255", "qubes-gateway": "10.138.2.5", "qubes-ip6": KEYS6["ip6"], "qubes-gateway6": KEYS6["gateway6"]}
+R2 = {"qubes-vm-type": "AppVM", "qubes-vm-updateable": "True", "qubes-ip": "10.137.2.12", "qubes-netmask": "255.255.255.0", "qubes-gateway": "10.137.2.1",
+      "qubes-secondary-dns": "10.137.2.254"}
+NONE = {"qubes-vm-type": "AppVM", "qubes-vm-persistence": "full"}
+NETWORKD, NETWORK_MANAGER = ("/etc/systemd/system/multi-user.target.wants/%s.service" % name for name in ("systemd-networkd", "NetworkManager"))
+AGENT_IS_THERE = "/usr/lib/qubes/init/functions"
+
+
+class Case:
+    """A host: the keys that it sees, its interface, files that are there, and variables; or what the message says of a value."""
+
+    def __init__(self, keys, interface="eth0", files=(), refused="", again=False, **variables):
+        self.keys, self.interface, self.files, self.refused, self.again, self.variables = keys, interface, files, refused, again, variables
+
+
+CASES = {
+    "serves": Case({**R4, **SERVED}, "ens5", [NETWORKD], again=True),
+    "old": Case(R2, files=[NETWORK_MANAGER], again=True),
+    "agent": Case({**R4, **SERVED}, files=[NETWORKD, AGENT_IS_THERE]),
+    "taken": Case({**R4, **SERVED}, files=[NETWORKD, AGENT_IS_THERE], vmconfig_take_over=True),
+    "removed": Case(NONE),
+    "two-lines": Case({**R4, "qubes-gateway": "10.138.2.5\nnameserver 6.6.6.6"}, refused="key qubes-gateway: the value '10.138.2.5\\nnameserver 6.6.6.6' is refused"),
+    "no-interface": Case({**R4, "qubes-mac": "00:16:3e:5e:6c:99"}, "ens5", refused="has the MAC address 00:16:3e:5e:6c:99"),
+}
+GOOD = [name for name, case in CASES.items() if not case.refused]
+BAD = [name for name, case in CASES.items() if case.refused]
+
+
+class Round:
+    """What a run said, and how the machines were after it."""
+
+    def __init__(self, done, states):
+        self.code, self.text, self.states = done.returncode, done.stdout.decode(), states
+
+    def changes(self, host):
+        """The tasks that changed something, with their items."""
+        found, task = [], ""
+        for line in self.text.splitlines():
+            task = line.strip("* ") if line.startswith("TASK [") else task
+            match = re.match(r"changed: \[%s\](.*)" % host, line)
+            if match:
+                found.append(task + match.group(1))
+        return found
+
+    def refusal(self, host):
+        return "".join(re.findall(r"(?m)^fatal: \[%s\]: FAILED! => (.*)$" % host, self.text))
+
+
+@pytest.fixture(name="played", scope="module")
+def all_cases(tmp_path_factory):
+    """Check mode, the run, and the same again, with a look at everything after each."""
+    folder = tmp_path_factory.mktemp("network")
+    machines = {name: begun(folder, name, case) for name, case in CASES.items()}
+    (folder / "store.json").write_text(json.dumps({name: case.keys for name, case in CASES.items()}))
+    (folder / "play.yml").write_text(json.dumps([{"name": "Set the network", "hosts": "all", "gather_facts": False, "roles": [
+        {"role": "qubes.vmconfig.uplink"}, {"role": "qubes.vmconfig.dns_redirect"}]}]))
+    inventory = {"hosts": {name: {"ansible_python_interpreter": machines[name].python, "vmconfig_qube": name, **case.variables}
+                           for name, case in CASES.items()},
+                 "vars": {"vmconfig_store": "file://%s/store.json" % folder, "vmconfig_family": "Debian"}}
+
+    def played(*args):
+        done = run(folder, "play.yml", inventory, args, environment(ANSIBLE_FORKS="4"))
+        return Round(done, {name: machine.state() for name, machine in machines.items()})
+
+    again = [name for name, case in CASES.items() if case.again]
+    before = {name: machine.settled() for name, machine in machines.items()}
+    yield machines, before, played("--check", "--diff"), played(), played("--limit", ",".join(again))
+    for machine in machines.values():
+        machine.stop()
+
+
+def begun(folder, name, case):
+    machine = Machine(folder, name)
+    plugged(machine, case.interface, MAC)
+    for path in case.files:
+        machine.put(path)
+    machine.put("/etc/resolv.conf", "nameserver 192.0.2.1\n")
+    # A change that is not ours to make, in the table that is not ours alone.
+    machine.run("nft", "table ip qubes { chain custom-dnat { ip daddr 192.0.2.99 accept; }; }")
+    if name == "removed":
+        machine.ip(*AGENT)
+        load(machine, redirect({}, upstreams=["192.0.2.1"]))
+        machine.put("/etc/systemd/network/10-qubes-uplink.network", "# from before\n")
+    return machine
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_is_refused_changes_nothing(played, name):
+    dummy, before, checked, ran, dummy = played
+    assert CASES[name].refused in json.loads(checked.refusal(name))["msg"]
+    assert CASES[name].refused in json.loads(ran.refusal(name))["msg"]
+    assert before[name] == checked.states[name] == ran.states[name]
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_check_mode_tells_the_same_and_changes_nothing(played, name):
+    dummy, before, checked, ran, dummy = played
+    assert checked.states[name] == before[name]
+    assert checked.changes(name) == ran.changes(name)
+    assert bool(ran.changes(name)) == (ran.states[name] != before[name])
+
+
+def test_the_second_run_changes_nothing(played):
+    dummy, dummy, dummy, ran, again = played
+    assert again.code == 0 and re.findall("changed=([0-9]+)", again.text) == ["0"] * len([case for case in CASES.values() if case.again]), again.text
+    for name, case in CASES.items():
+        assert not case.again or again.states[name] == ran.states[name]
+
+
+@pytest.mark.parametrize("name", ["agent", "removed"])
+def test_what_is_the_agents_or_has_no_key_stays(played, name):
+    dummy, before, dummy, ran, dummy = played
+    assert ran.changes(name) == [] and ran.states[name] == before[name]
+
+
+def test_what_is_left_to_the_agent_is_said(played):
+    dummy, dummy, checked, ran, dummy = played
+    for each in (checked, ran):
+        assert "Left to the Qubes agent, and set here with vmconfig_take_over: link set dev eth0 group 1; " in each.text
+        assert "Left to the Qubes agent, and set here with vmconfig_take_over: chain dnat-dns, net.ipv4.ip_forward, net.ipv6.conf.all.forwarding" in each.text
+
+
+@pytest.mark.parametrize("name, interface", [("serves", "ens5"), ("taken", "eth0")])
+def test_the_network_is_as_the_keys_say(played, name, interface):
+    machine = played[0][name]
+    assert addresses(machine, interface) == ["10.137.0.12/32"] and neighbours(machine, interface) == [KEYS["gateway"], KEYS6["gateway6"]]
+    assert routes(machine) == ["10.138.2.5 dev %s scope link src 10.137.0.12" % interface, "default via 10.138.2.5 dev %s src 10.137.0.12 onlink" % interface]
+    assert len(rules(machine)) == 4 and all(line.endswith("dnat to 192.0.2.1") for line in rules(machine))
+    assert "192.0.2.99 accept" in machine.run("nft", "list", "chain", "ip", "qubes", "custom-dnat")
+    assert machine.run("sysctl", "-n", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding").split() == ["1", "1"]
+
+
+def test_what_is_kept_for_the_next_start_does_the_same(played):
+    machine = played[0]["serves"]
+    rules_now = rules(machine)
+    machine.run("nft", "flush", "ruleset")
+    machine.run("nft", "-c", "-f", dns_redirect.RULES)
+    machine.run("nft", "-f", dns_redirect.RULES)
+    assert rules(machine) == rules_now
+    machine.run("sysctl", "-w", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0")
+    machine.run("sysctl", "-p", dns_redirect.SYSCTL)
+    assert machine.run("sysctl", "-n", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding").split() == ["1", "1"]
+    unit = "/etc/systemd/system/multi-user.target.wants/qubes-vmconfig-dns-redirect.service"
+    assert machine.run("readlink", "-f", unit).strip() == "/etc/systemd/system/qubes-vmconfig-dns-redirect.service"
+
+
+def test_the_files_are_those_of_the_formats(played):
+    machines, dummy, dummy, dummy, dummy = played
+    for name, network, how in (("serves", KEYS6, uplink.Machine(networkd=True)),
+                               ("old", {"ip": "10.137.2.12", "gateway": "10.137.2.1"}, uplink.Machine(network_manager=True))):
+        for file in uplink.files(uplink.wanted({"network": network}), "Debian", how):
+            assert machines[name].run("cat", file.dest) == file.text
+            assert machines[name].run("stat", "-c", "%a", file.dest).strip() == file.mode.lstrip("0")
