@@ -37,13 +37,15 @@ class Rule(NamedTuple):
 
 
 def wanted(config: Mapping[str, Any]) -> Dict[str, Any]:
-    """The role's variables, from the ``config`` of keys_info. The resolvers that the keys name are those that the qube itself uses."""
+    """The role's variables, from the ``config`` of keys_info."""
     netvm, services = config.get("netvm", {}), config.get("services", {})
     serves = bool(netvm.get("network"))
     forwards = serves and services.get("qubes-network", config.get("vm_type") in _SERVES)
     return {
         "addresses": netvm.get("dns", []) if serves else [],
-        "upstreams": config.get("network", {}).get("dns", []),
+        # What the machine itself uses, which on one that does not run is what its keys say.
+        "upstreams": [],
+        "default_upstreams": config.get("network", {}).get("dns", []),
         "disabled": services.get("disable-dns-server", False),
         "forward": forwards,
         "forward6": forwards and "gateway6" in netvm,
@@ -54,7 +56,7 @@ def rules(values: Mapping[str, Any]) -> List[Rule]:
     """The rules in their order."""
     if values["disabled"]:
         return []
-    upstreams = list(dict.fromkeys(values["upstreams"])) or [""]
+    upstreams = list(dict.fromkeys(values["upstreams"] or values["default_upstreams"])) or [""]
     return [Rule(address, protocol, upstreams[place % len(upstreams)])
             for place, address in enumerate(values["addresses"]) for protocol in ("udp", "tcp")]
 
@@ -66,14 +68,14 @@ def files(values: Mapping[str, Any], family: str, machine: Machine) -> List[File
     """What the role writes on such a machine."""
     found = []
     if values["addresses"]:
-        found += [
-            File(RULES, MANAGED + nft(values), protected_by=RULES),
-            File(_UNIT_FILE, MANAGED + unit(values), protected_by=_UNIT_FILE),
-            File(_UNIT_LINK, link="../" + _UNIT, protected_by=_UNIT_FILE),
-        ]
+        found += [_file(RULES, nft(values)), _file(_UNIT_FILE, unit(values)), File(_UNIT_LINK, link="../" + _UNIT, protected_by=_UNIT_FILE, agent=True)]
     if values["forward"]:
-        found.append(File(SYSCTL, MANAGED + sysctl(values), protected_by=SYSCTL))
+        found.append(_file(SYSCTL, sysctl(values)))
     return found
+
+
+def _file(dest: str, text: str) -> File:
+    return File(dest, MANAGED + text, protected_by=dest, agent=True)
 
 
 def nft(values: Mapping[str, Any]) -> str:

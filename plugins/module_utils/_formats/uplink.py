@@ -59,10 +59,11 @@ def wanted(config: Mapping[str, Any]) -> Dict[str, Any]:
         "interface": "",
         "mac": mac,
         "ip": found.get("ip", ""),
-        "prefix": prefix,
+        # Text, as Ansible before 2.19 makes one of a number.
+        "prefix": str(prefix),
         "gateway": found.get("gateway", ""),
         "ip6": found.get("ip6", ""),
-        "prefix6": found.get("netmask6", 128),
+        "prefix6": str(found.get("netmask6", 128)),
         "gateway6": found.get("gateway6", ""),
         "neighbours": "custom" not in own,
         "default_route": not config.get("services", {}).get("disable-default-route", False),
@@ -118,16 +119,17 @@ def files(values: Mapping[str, Any], family: str, machine: Machine) -> List[File
     if not nets(values) or problems(values):
         return []
     if machine.networkd:
-        return [File("/etc/systemd/network/10-qubes-uplink.network", MANAGED + network(values), protected_by="/etc/systemd/network/10-qubes-uplink.network")]
+        return [_file("/etc/systemd/network/10-qubes-uplink.network", network(values))]
     if machine.network_manager:
-        return [
-            File("/etc/NetworkManager/system-connections/qubes-uplink.nmconnection", MANAGED + nmconnection(values), mode="0600",
-                 protected_by="/etc/NetworkManager/system-connections/qubes-uplink.nmconnection"),
-            File("/etc/udev/rules.d/81-qubes-uplink.rules", MANAGED + rules(values), protected_by="/etc/udev/rules.d/81-qubes-uplink.rules"),
-        ]
-    if machine.ifupdown:
-        return [File("/etc/network/interfaces.d/qubes-uplink", MANAGED + interfaces(values), protected_by="/etc/network/interfaces.d/qubes-uplink")]
+        return [_file("/etc/NetworkManager/system-connections/qubes-uplink.nmconnection", nmconnection(values), "0600"),
+                _file("/etc/udev/rules.d/81-qubes-uplink.rules", rules(values))]
+    if machine.ifupdown and family == "Debian":
+        return [_file("/etc/network/interfaces.d/qubes-uplink", interfaces(values))]
     return []
+
+
+def _file(dest: str, text: str, mode: str = "0644") -> File:
+    return File(dest, MANAGED + text, mode=mode, protected_by=dest, agent=True)
 
 
 def _lines(sections: Iterable[Iterable[str]]) -> str:
