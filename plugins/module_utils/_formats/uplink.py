@@ -184,9 +184,9 @@ def _nm_settings(net: Net, default_route: bool) -> List[str]:
 
 
 def rules(values: Mapping[str, Any]) -> str:
-    """See udev(7)."""
+    """See udev(7). A VLAN and its like have the address too, and a type of device."""
     name = _by_name(values)
-    which = 'KERNEL=="%s"' % name if name else 'ATTR{address}=="%s", ATTR{type}=="1"' % values["mac"].lower()
+    which = 'KERNEL=="%s"' % name if name else 'ATTR{address}=="%s", ATTR{type}=="1", ENV{DEVTYPE}==""' % values["mac"].lower()
     return 'ACTION=="add|change", SUBSYSTEM=="net", %s, ATTR{netdev_group}="%d"\n' % (which, GROUP)
 
 
