@@ -164,9 +164,8 @@ def test_a_gateway_with_an_address_of_the_link_gets_no_route(machine):
 def test_a_set_of_its_own_wins_and_a_custom_one_has_no_neighbour(machine):
     plugged(machine, "eth0", MAC)
     machine.ip(*AGENT)
-    config = {"network": {**KEYS6, "mac": MAC.upper()}, "net_config": {MAC: {"ip": "172.16.1.2", "netmask": "255.255.255.0", "gateway": "172.16.1.1",
-                                                                            "custom": "touch /etc/owned; ip link set dev eth0 down"}}}
-    values = uplink.wanted(config)
+    own = {"ip": "172.16.1.2", "netmask": "255.255.255.0", "gateway": "172.16.1.1", "custom": "touch /etc/owned; ip link set dev eth0 down"}
+    values = uplink.wanted({"network": {**KEYS6, "mac": MAC.upper()}, "net_config": {MAC: own}})
     machine.run("ip", "-batch", "-", stdin=uplink.batch(values, seen(machine)))
     assert uplink.batch(values, seen(machine)) == ""
     assert "172.16.1.2/24" in addresses(machine, "eth0") and "172.16.1.1" not in neighbours(machine, "eth0")
@@ -234,8 +233,8 @@ def load(machine, values):
     ([], ["10.139.1.1 udp", "10.139.1.1 tcp", "10.139.1.2 udp", "10.139.1.2 tcp"]),
 ])
 def test_each_address_goes_to_the_upstream_at_its_place(machine, given, expected):
-    others = "table ip qubes { chain custom-dnat { ip daddr 192.0.2.99 accept; }; chain dnat-dns { type nat hook prerouting priority dstnat + 5; udp dport 1 drop; }; }"
-    machine.run("nft", others)
+    others = "chain custom-dnat { ip daddr 192.0.2.99 accept; }; chain dnat-dns { type nat hook prerouting priority dstnat + 5; udp dport 1 drop; };"
+    machine.run("nft", "table ip qubes { %s }" % others)
     assert load(machine, redirect({}, upstreams=given))
     assert [re.sub("ip daddr | dport 53|dnat to |ct state new drop", "", line).strip() for line in rules(machine)] == expected
     assert "type nat hook prerouting priority dstnat; policy accept;" in machine.run("nft", "list", "chain", "ip", "qubes", "dnat-dns")
@@ -264,7 +263,8 @@ def test_a_service_that_is_off_leaves_no_rule(machine):
     ({"netvm": {**REDIRECTED, "network": ""}}, [], []),
     ({"netvm": {}}, [], []),
     # As R2 has it: keys_info makes the gateway the first of dns.
-    ({"netvm": {"network": "10.137.2.0", "gateway": "10.137.2.1", "dns": ["10.137.2.1", "10.137.2.254"]}}, ["10.137.2.1", "10.137.2.254"], ["net.ipv4.ip_forward"]),
+    ({"netvm": {"network": "10.137.2.0", "gateway": "10.137.2.1", "dns": ["10.137.2.1", "10.137.2.254"]}}, ["10.137.2.1", "10.137.2.254"],
+     ["net.ipv4.ip_forward"]),
     ({"netvm": {**REDIRECTED, "gateway6": "fd09::1"}}, ["10.139.1.1", "10.139.1.2"], ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"]),
     ({"services": {"qubes-network": False}}, ["10.139.1.1", "10.139.1.2"], []),
     ({"vm_type": "AppVM"}, ["10.139.1.1", "10.139.1.2"], []),
@@ -394,7 +394,8 @@ CASES = {
     "agent": Case({**R4, **SERVED}, files=[NETWORKD, AGENT_IS_THERE]),
     "taken": Case({**R4, **SERVED}, files=[NETWORKD, AGENT_IS_THERE], vmconfig_take_over=True),
     "removed": Case(NONE),
-    "resolver": Case({**NONE, **SERVED, "qubes-netvm-primary-dns": "10.139.1.1\nnameserver 6.6.6.6"}, refused="key qubes-netvm-primary-dns: the value '10.139.1.1\\nnameserver 6.6.6.6' is refused"),
+    "resolver": Case({**NONE, **SERVED, "qubes-netvm-primary-dns": "10.139.1.1\nnameserver 6.6.6.6"},
+                     refused="key qubes-netvm-primary-dns: the value '10.139.1.1\\nnameserver 6.6.6.6' is refused"),
 }
 CHECKED = ["serves", "agent", "resolver"]
 
