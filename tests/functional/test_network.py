@@ -13,6 +13,8 @@ import sys
 import time
 
 import pytest
+import qubesdblab
+from ansible_collections.qubes.vmconfig.plugins.module_utils import _boot
 from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import dns_redirect, uplink
 from machines import Machine, cable, plugged
 from playing import environment, run
@@ -526,3 +528,35 @@ def test_the_files_are_those_of_the_formats(played):
     for file in uplink.files(uplink.wanted({"network": KEYS6}), "Debian", uplink.Machine(networkd=True)):
         assert machine.run("cat", file.dest) == file.text
         assert machine.run("stat", "-c", "%a", file.dest).strip() == file.mode.lstrip("0")
+
+
+# -- what renders at each start --
+
+
+def start(root, keys):
+    """Renders both roles below a root, from the keys of a QubesDB daemon. The exit code, and the files that are there then."""
+    (root / "parts").mkdir(exist_ok=True)
+    for role in ("uplink", "dns_redirect"):
+        (root / "parts" / (role + ".json")).write_text(json.dumps({"family": "Debian", "take_over": False, "variables": {}}))
+    with qubesdblab.QubesdbLab() as lab:
+        lab.add_own(keys)
+        code = _boot.main(["--root", str(root), "--store", lab.url, str(root)])
+    return code, {str(path.relative_to(root)): path.read_text() for path in root.glob("etc/**/*") if path.is_file()}
+
+
+def test_at_each_start_the_same_is_written(tmp_path, capsys):
+    keys = {**R4, **SERVED, "qubes-primary-dns": "10.139.1.1", "qubes-secondary-dns": "10.139.1.2"}
+    wants = tmp_path / NETWORKD.lstrip("/")
+    wants.parent.mkdir(parents=True)
+    wants.write_text("")
+    code, found = start(tmp_path, keys)
+    assert code == 0, capsys.readouterr().err
+    values = redirect({"network": {"dns": ["10.139.1.1", "10.139.1.2"]}, "netvm": {**REDIRECTED, "gateway6": "fd09::1"}})
+    assert found["etc/qubes-vmconfig/dns-redirect.nft"] == "# Ansible managed\n" + dns_redirect.nft(values)
+    assert "dnat to 10.139.1.2" in found["etc/qubes-vmconfig/dns-redirect.nft"]
+    assert found["etc/sysctl.d/81-qubes-vmconfig.conf"].splitlines()[1:] == ["net.ipv4.ip_forward = 1", "net.ipv6.conf.all.forwarding = 1"]
+    assert found["etc/systemd/network/10-qubes-uplink.network"] == "# Ansible managed\n" + uplink.network(uplink.wanted({"network": KEYS6}))
+    for gateway, said in (("10.138.2.5\nDNS=6.6.6.6", "key qubes-gateway: the value"), ("224.0.0.1", "224.0.0.1 is no gateway")):
+        code, later = start(tmp_path, {**keys, "qubes-ip": "10.137.0.99", "qubes-gateway": gateway})
+        assert code == 1 and said in capsys.readouterr().err
+        assert later["etc/systemd/network/10-qubes-uplink.network"] == found["etc/systemd/network/10-qubes-uplink.network"]
