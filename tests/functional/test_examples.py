@@ -183,6 +183,38 @@ def page_of_role(role):
     return page
 
 
+NETWORK = {"qubes-vm-type": "ProxyVM", "qubes-mac": "00:16:3e:5e:6c:00", "qubes-ip": "10.137.0.12", "qubes-gateway": "10.138.2.5",
+           "qubes-netvm-network": "10.137.0.12", "qubes-netvm-primary-dns": "10.139.1.1", "qubes-primary-dns": "10.139.1.2"}
+
+
+def page_of_network(role, expected):
+    """As the pages of the other roles, on a root in which systemd-networkd is enabled. Each of the files that are expected has a line."""
+
+    def page(lab, folder):
+        playbook, = blocks("roles/%s/README.md" % role)
+        (folder / "site.yml").write_text(playbook)
+        give(lab, 7, NETWORK)
+        wants = folder / "root/etc/systemd/system/multi-user.target.wants"
+        wants.mkdir(parents=True)
+        (wants / "systemd-networkd.service").symlink_to("/usr/lib/systemd/system/systemd-networkd.service")
+        inventory = {"children": {"qubes": {"hosts": {"work": {"vmconfig_store": lab.guest(7).url}}}},
+                     "vars": {"vmconfig_destdir": str(folder / "root"), **FAMILY}}
+        before = files_of(folder / "root")
+        ran(run(folder, "site.yml", inventory))
+        written = {name: text for name, text in files_of(folder / "root").items() if name not in before}
+        assert set(written) == set(expected)
+        assert all(line in written[name].splitlines() for name, line in expected.items())
+
+    return page
+
+
+UPLINK = {"etc/systemd/network/10-qubes-uplink.network": "Address=10.137.0.12/32"}
+REDIRECT = {
+    "etc/qubes-vmconfig/dns-redirect.nft": "add rule ip qubes dnat-dns ip daddr 10.139.1.1 udp dport 53 dnat to 10.139.1.2",
+    "etc/sysctl.d/81-qubes-vmconfig.conf": "net.ipv4.ip_forward = 1",
+    "etc/systemd/system/qubes-vmconfig-dns-redirect.service": "ExecStart=/usr/sbin/nft -f /etc/qubes-vmconfig/dns-redirect.nft",
+    "etc/systemd/system/multi-user.target.wants/qubes-vmconfig-dns-redirect.service": "../qubes-vmconfig-dns-redirect.service",
+}
 RUNS = {
     "examples/from-dom0.yml": from_dom0,
     "examples/from-management-qube.yml": from_management_qube,
@@ -192,9 +224,11 @@ RUNS = {
     "examples/qubes.yml": declaration,
     "README.md": readme,
     "docs/stores.md": page_of_stores,
+    "roles/dns_redirect/README.md": page_of_network("dns_redirect", REDIRECT),
     "roles/read_keys/README.md": page_of_role("read_keys"),
     "roles/resolver/README.md": page_of_role("resolver"),
     "roles/timezone/README.md": page_of_role("timezone"),
+    "roles/uplink/README.md": page_of_network("uplink", UPLINK),
     "roles/xkb/README.md": page_of_role("xkb"),
 }
 

@@ -345,7 +345,7 @@ class Job(t.NamedTuple):
 
 LAB = ("venv", "compiler", "xkb")
 GROUPS = {
-    "functional": Group(functional, "test", "", (*LAB, "display")),
+    "functional": Group(functional, "test", "", (*LAB, "display", "network")),
     "waiting": Group(waiting, "test", "", LAB),
     "integration": Group(integration, "test", TREE, (*LAB, "ssh")),
     "sanity": Group(sanity, "test", SOURCES),

@@ -86,7 +86,7 @@ def find_pythons() -> t.Dict[str, Python]:
 
 
 def packages(*needs: str) -> None:
-    """Installs, or names, the system packages behind `needs`: venv, compiler, xkb, display, ssh."""
+    """Installs, or names, the system packages behind `needs`: venv, compiler, xkb, display, ssh, network."""
     missing = [package for need in needs for package in _MISSING[need]()]
     if not missing:
         return
@@ -130,7 +130,15 @@ def _missing_ssh() -> t.List[str]:
     return [] if shutil.which("ssh-keygen") else ["openssh-client"]
 
 
-_MISSING = {"venv": _missing_venv, "compiler": _missing_compiler, "xkb": _missing_xkb, "display": _missing_display, "ssh": _missing_ssh}
+def _missing_network() -> t.List[str]:
+    """What sets and serves networks, in namespaces of the tests. None of these packages starts anything, or changes the machine's own."""
+    programs = {"ip": "iproute2", "nft": "nftables", "sysctl": "procps", "dnsmasq": "dnsmasq-base"}
+    return [package for program, package in programs.items() if not shutil.which(program, path=SYSTEM_PATH)]
+
+
+_MISSING = {
+    "venv": _missing_venv, "compiler": _missing_compiler, "xkb": _missing_xkb, "display": _missing_display, "ssh": _missing_ssh, "network": _missing_network,
+}
 
 
 # -- virtual environments --
