@@ -28,9 +28,14 @@ def run(module: AnsibleModule, work: Callable[[Dict[str, Any]], Dict[str, Any]])
     try:
         result = work(module.params)
     except Stopped as error:
+        _warn(module, error.result)
         module.fail_json(msg=str(error), **error.result)
     except VmconfigError as error:
         module.fail_json(msg=str(error))
+    _warn(module, result)
+    module.exit_json(**result)
+
+
+def _warn(module: AnsibleModule, result: Dict[str, Any]) -> None:
     for warning in result.pop("warnings", []):
         module.warn(warning)
-    module.exit_json(**result)

@@ -15,13 +15,12 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import threading
 from contextlib import contextmanager
 from typing import Iterator, List, Optional, Tuple
 
+from .. import _child
 from .._errors import StoreError
 from .._text import cut, escape, show
 
@@ -29,6 +28,9 @@ QUBESD = "/var/run/qubesd.sock"
 """Where this is, there is dom0. It is looked for, and nothing is sent there."""
 
 CLIENT = "qrexec-client-vm"
+MOST = 2 ** 24
+"""Bytes of an answer, at the most."""
+
 _REFUSED, _NOT_RUN = 126, (125, 127)
 
 
@@ -200,28 +202,16 @@ def _formatted(template: bytes, fields: List[bytes]) -> str:
 
 
 def _run(command: List[str], payload: bytes, timeout: float) -> Tuple[int, bytes, bytes]:
-    """A process's status and what it wrote. It ends with all its children when the time is up, or it writes without end."""
+    """A process's status and what it wrote. It ends with all its children when the time is up."""
     try:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
-    except OSError as error:
-        raise CallFailed("%s cannot be run: %s" % (command[0], error.strerror)) from None
-    try:
-        output, told = process.communicate(payload, timeout)
-    except subprocess.TimeoutExpired:
+        ended = _child.run(command, payload, timeout, MOST)
+    except _child.NotRun as error:
+        raise CallFailed(str(error)) from None
+    except _child.TimedOut:
         raise TimedOut("no answer within %g seconds (store_timeout)" % timeout) from None
-    finally:
-        _end(process)
-    return process.returncode, output, told
-
-
-def _end(process: subprocess.Popen) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except OSError:
-        pass
-    process.wait()
-    for stream in (process.stdin, process.stdout, process.stderr):
-        stream.close()
+    if ended.output.cut:
+        raise CallFailed("the answer has %d bytes, and %d are the most" % (ended.output.size, MOST))
+    return ended.status, ended.output.data, ended.told.data
 
 
 def _said(told: bytes) -> str:
