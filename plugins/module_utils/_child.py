@@ -18,7 +18,7 @@ import signal
 import subprocess
 import threading
 import time
-from typing import Dict, List, NamedTuple, Optional, Set
+from typing import Dict, List, NamedTuple, Optional, Set, Union
 
 CHUNK = 16384
 """Bytes read at once; with what is kept, that is all the memory that output costs."""
@@ -45,7 +45,7 @@ class Interrupted(Exception):
 class Output(NamedTuple):
     """What a program wrote: the first bytes of it, and how many there were."""
 
-    data: bytes
+    data: Union[bytes, bytearray]
     size: int
 
     @property
@@ -72,6 +72,8 @@ class _Running:
 def run(command: List[str], payload: bytes, timeout: float, most: int) -> Ended:
     """Runs a program to its end, and keeps ``most`` bytes of each of its outputs; the rest is read and dropped."""
     end = time.monotonic() + timeout
+    if _Running.over:
+        raise Interrupted()
     process = _start(command)
     try:
         outputs = _converse(process, payload, end, most)
@@ -92,16 +94,16 @@ def end_all() -> None:
 
 
 def _start(command: List[str]) -> subprocess.Popen:
+    try:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, start_new_session=True)
+    except (OSError, ValueError) as error:
+        raise NotRun("%s cannot be run: %s" % (command[0], getattr(error, "strerror", None) or error)) from None
     with _Running.lock:
-        if _Running.over:
-            raise Interrupted()
-        try:
-            process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, start_new_session=True)
-        except (OSError, ValueError) as error:
-            raise NotRun("%s cannot be run: %s" % (command[0], getattr(error, "strerror", None) or error)) from None
         _Running.now.add(process)
-        return process
+        if _Running.over:
+            _kill(process)
+    return process
 
 
 class _Kept:
@@ -117,7 +119,7 @@ class _Kept:
         self._data += data[:self._most - len(self._data)]
 
     def output(self) -> Output:
-        return Output(bytes(self._data), self._size)
+        return Output(self._data, self._size)
 
 
 def _converse(process: subprocess.Popen, payload: bytes, end: float, most: int) -> List[Output]:
@@ -191,9 +193,9 @@ def _kill(process: subprocess.Popen) -> None:
 
 
 def _finish(process: subprocess.Popen) -> None:
-    with _Running.lock:
-        _kill(process)
-        process.wait()
+    _kill(process)
+    with _Running.lock:  # once it is waited for, its number may be another process's
         _Running.now.discard(process)
+    process.wait()
     for stream in (process.stdin, process.stdout, process.stderr):
         stream.close()

@@ -68,6 +68,12 @@ def vm_list(house: House, qube: Qube, _argument: str, _payload: str) -> str:
     return "".join("%s class=%s state=%s\n" % (each.name, each.klass, each.state) for each in qubes)
 
 
+def vm_start(house: House, qube: Qube, _argument: str, _payload: str) -> None:
+    if qube.state != "Halted":
+        raise ApiError("QubesVMNotHaltedError", "%s is not halted" % qube.name)
+    house.bring(qube, "Running")
+
+
 # -- properties --
 
 
@@ -147,6 +153,7 @@ def feature_remove(house: House, qube: Qube, name: str, _payload: str) -> None:
 
 METHODS: Dict[str, Method] = {
     "admin.vm.List": Method(vm_list),
+    "admin.vm.Start": Method(vm_start, changes=True),
     "admin.vm.property.List": Method(property_list),
     "admin.vm.property.Get": Method(property_get, argument=True),
     "admin.vm.property.GetAll": Method(property_get_all, since=(4, 1)),

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, qubes.vmconfig contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A call on its way: who made it, what came of it, and the lab's end of qrexecclient.c."""
+"""A call on its way: who made it, what came of it, and the lab's end of qrexecclient.c. Calls of the Admin API are answered here."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import time
 from typing import TYPE_CHECKING, List, Optional
 
 import adminapi
-from adminqubes import DOM0
+import rpcclients
 from loop import Stream
+from rpcservices import Service
 
 if TYPE_CHECKING:
     from adminpeer import Peer
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 HEAD = struct.Struct("=cI")
 CREDENTIALS = struct.Struct("=iII")
 ARGUMENTS, OUTPUT, ERROR, STATUS = b"A", b"O", b"E", b"X"
-REFUSED = 126
-REFUSED_TEXT = b"Request refused\n"
+RECORDED = 65536  # bytes of what a service was told that its entry keeps
 
 
 @dataclasses.dataclass
@@ -40,6 +40,9 @@ class Entry:
     status: Optional[int] = None
     outcome: str = ""
     ended: Optional[float] = None
+    client: str = "qrexec-client-vm"
+    user: str = ""
+    started: bool = False  # the target was halted, and was started for it
 
 
 class Call(Stream):
@@ -64,7 +67,9 @@ class Call(Stream):
 
 
 class QrexecCall(Call):
-    """A qrexec-client-vm."""
+    """A client of qrexec, whichever it is."""
+
+    service: Optional[Service] = None
 
     def arrived(self) -> None:
         while len(self.received) >= HEAD.size:
@@ -76,27 +81,42 @@ class QrexecCall(Call):
             del self.received[:end]
             if kind == ARGUMENTS:
                 self._begin(data)
+            elif self.service:
+                self.entry.payload += data[:RECORDED - len(self.entry.payload)]
+                self.service.input(data)
             elif data:
                 self.entry.payload += data
             else:
                 self._finish()
 
     def _begin(self, data: bytes) -> None:
-        first, *arguments = data.decode("utf-8", "surrogateescape").split("\0")[:-1]
-        target, service = arguments[int(first):int(first) + 2]
-        service, _plus, argument = service.partition("+")
-        target = target.replace("$", "@")
+        program, first, *arguments = data.decode("utf-8", "surrogateescape").split("\0")[:-1]
         pid, _uid, _gid = CREDENTIALS.unpack(self.connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, CREDENTIALS.size))
+        asked = rpcclients.parse(program, arguments, int(first))
+        service, _plus, argument = asked.service.partition("+")
         self.entry = Entry(
-            DOM0 if target == "@adminvm" else target, service, argument, adminapi.changes(service), pid, time.monotonic(), arguments
-        )
+            asked.target, service, argument, adminapi.changes(service), pid, time.monotonic(), arguments, client=program, user=asked.user)
         self.peer.begun(self)
-        if self.peer.refuses(self.entry) or self.entry.target not in self.peer.house.qubes:
-            self.reply(REFUSED, "refused", error=REFUSED_TEXT)
+        problem = asked.problem or rpcclients.problem(asked, self.peer.house, self.peer.refuses(self.entry))
+        if problem:
+            self.reply(problem.status, problem.outcome, error=problem.text)
+        elif not service.startswith("admin."):
+            self.entry.started = rpcclients.start(asked, self.peer.house)
+            self.service = Service(self, self.peer.services, asked)
 
     def _finish(self) -> None:
         if self.entry.ended is None:
             self.reply(0, "", self.answer())
+
+    def flush(self) -> None:
+        super().flush()
+        if self.service:
+            self.service.room(len(self.owed))
+
+    def pass_on(self, kind: bytes, data: bytes) -> None:
+        """What the service wrote."""
+        self.owed += HEAD.pack(kind, len(data)) + data
+        self.flush()
 
     def reply(self, status: int, outcome: str, output: bytes = b"", error: bytes = b"") -> None:
         for kind, data in ((ERROR, error), (OUTPUT, output)):
@@ -109,6 +129,8 @@ class QrexecCall(Call):
     def lost(self, reset: bool) -> None:
         if hasattr(self, "entry") and self.entry.ended is None:
             self.ended(None, "left")
+        if self.service:
+            self.service.hang_up()
         self.close()
 
 

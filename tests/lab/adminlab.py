@@ -9,6 +9,7 @@ In Python: `with AdminLab() as lab: ...`. What it does is served by adminpeer.py
 from __future__ import annotations
 
 import os
+import pathlib
 import sys
 from typing import Any, Dict, List, Mapping, Optional, Union
 
@@ -16,11 +17,16 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import packages  # noqa: E402
 from admincalls import Entry  # noqa: E402
-from adminpeer import BIN, QREXEC  # noqa: E402
+from adminpeer import BIN, QREXEC, RECORDS, SERVICES  # noqa: E402
 from lab import Lab  # noqa: E402
 
 Text = Union[str, bytes]
 Texts = Mapping[str, Text]
+
+RECORDER = """#!/bin/sh
+into="$LAB_RECORDS/$LAB_QUBE.${QREXEC_SERVICE_FULL_NAME%%+*}"
+cat > "$into~" && mv "$into~" "$into"
+"""
 
 
 class AdminLab(Lab):
@@ -38,10 +44,14 @@ class AdminLab(Lab):
     def socket(self) -> str:
         return os.path.join(self.folder, QREXEC)
 
-    def environment(self) -> Dict[str, str]:
-        """What a command needs to find this lab."""
+    def environment(self, machine: str = "") -> Dict[str, str]:
+        """What a command needs to find this lab, in a qube, or as if the machine were `dom0` or an `admin` qube.
+
+        Dom0's `qrexec-client-vm` is not there on Qubes OS; here the Admin API is asked through it.
+        """
+        found = [os.path.join(self.bin, machine)] if machine else []
         return {
-            "PATH": self.bin + os.pathsep + os.environ.get("PATH", os.defpath), "ADMINLAB_SOCKET": self.socket, "ADMINLAB_FOLDER": self.folder,
+            "PATH": os.pathsep.join([*found, self.bin, os.environ.get("PATH", os.defpath)]), "ADMINLAB_SOCKET": self.socket, "ADMINLAB_FOLDER": self.folder,
             "ADMINLAB_CONTROL": self.control,
         }
 
@@ -111,6 +121,29 @@ class AdminLab(Lab):
     def clear(self) -> None:
         """Forgets the calls."""
         self.call("clear")
+
+    # -- services --
+
+    def service(self, name: str, script: str) -> None:
+        """A service of all qubes, or with its argument in its name, that runs this script. $LAB_QUBE is the qube, $LAB_RECORDS a folder."""
+        path = os.path.join(self.folder, SERVICES, name)
+        with open(path + "~", "w", encoding="utf-8") as stream:
+            stream.write(script)
+        os.chmod(path + "~", 0o755)
+        os.rename(path + "~", path)
+
+    def recorder(self, name: str, rest: str = "") -> None:
+        """A service that records what reaches its standard input, and then goes on with the rest of its script."""
+        self.service(name, RECORDER + rest)
+
+    def records(self) -> Dict[str, bytes]:
+        """What was recorded, by `QUBE.SERVICE` of the last call each."""
+        folder = os.path.join(self.folder, RECORDS)
+        return {entry.name: pathlib.Path(entry.path).read_bytes() for entry in os.scandir(folder) if not entry.name.endswith("~")}
+
+    def running(self) -> int:
+        """How many services run now."""
+        return self.call("running")
 
     # -- policy --
 

@@ -1,7 +1,7 @@
 # Copyright (c) 2026, qubes.vmconfig contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The process behind an Admin API lab: qrexec, its policy and qubesd in one. peer.py says how it is called."""
+"""The process behind an Admin API lab: qrexec, its policy, qubesd and the qubes' services in one. peer.py says how it is called."""
 
 from __future__ import annotations
 
@@ -18,8 +18,12 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import peer  # noqa: E402
 from admincalls import Call, Entry, QrexecCall  # noqa: E402
 from adminqubes import House  # noqa: E402
+from rpcservices import Services  # noqa: E402
 
 BIN, CLIENT, QREXEC = "bin", "qrexec-client-vm", "bin/qrexec.sock"
+# What else there is on other machines: dom0 has the first two of these clients, an admin qube the last two.
+OTHERS = {"bin/dom0": "qrexec-client", "bin/admin": "qvm-run"}
+SERVICES, RECORDS = "services", "records"
 RELEASE = (4, 3)
 
 
@@ -40,6 +44,7 @@ class Peer(peer.Peer):
     def __init__(self, folder: str) -> None:
         super().__init__(folder)
         self.house = House()
+        self.services = Services(self.loop, os.path.join(folder, SERVICES), os.path.join(folder, RECORDS))
         self.release = RELEASE
         self.entries: List[Entry] = []
         self.most_at_once = 0
@@ -48,14 +53,19 @@ class Peer(peer.Peer):
         self._qrexec = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
 
     def serve(self) -> None:
-        os.mkdir(os.path.join(self.folder, BIN))
-        shutil.copy(sys.argv[3], os.path.join(self.folder, BIN, CLIENT))
+        for folder, name in {BIN: CLIENT, **OTHERS}.items():
+            os.mkdir(os.path.join(self.folder, folder))
+            shutil.copy(sys.argv[3], os.path.join(self.folder, folder, name))
+        for name in (SERVICES, RECORDS):
+            os.mkdir(os.path.join(self.folder, name))
         self.listen(self._qrexec, QREXEC, lambda connection: QrexecCall(self, connection))
         super().serve()
 
     def leave(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
-            shutil.rmtree(os.path.join(self.folder, BIN))
+        self.services.end()
+        for name in (BIN, SERVICES, RECORDS):
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(os.path.join(self.folder, name))
         super().leave()
 
     # -- for calls --
@@ -104,10 +114,13 @@ class Peer(peer.Peer):
         del self.house.get(qube).properties[name]
 
     def do_state(self, qube: str, state: str) -> None:
-        self.house.get(qube).state = state
+        self.house.bring(self.house.get(qube), state)
 
     def do_calls(self) -> List[Entry]:
         return self.entries
+
+    def do_running(self) -> int:
+        return self.services.running()
 
     def do_most_at_once(self) -> int:
         return self.most_at_once

@@ -45,6 +45,7 @@ class Qube:
         self.state = state
         self.qid = qid
         self.uuid = str(uuid.uuid5(uuid.NAMESPACE_OID, name)) if qid else "00000000-0000-0000-0000-000000000000"
+        self.xid = -1
         self.properties: Dict[str, str] = {}
         self.features: Dict[str, str] = {}
 
@@ -55,14 +56,25 @@ class House:
     def __init__(self) -> None:
         self.qubes: Dict[str, Qube] = {DOM0: Qube(DOM0, "AdminVM", "Running", 0)}
         self._last = 0
+        self._xids = 0
 
     def add(self, name: str, klass: str, state: str) -> Qube:
         """Any name will do that is not there: a hostile one is the caller's business."""
         if not name or name in self.qubes or klass not in CLASSES or state not in STATES:
             raise ValueError("cannot add %r, a %s that is %s" % (name, klass, state))
         self._last += 1
-        self.qubes[name] = Qube(name, klass, state, self._last)
+        self.qubes[name] = Qube(name, klass, "Halted", self._last)
+        self.bring(self.qubes[name], state)
         return self.qubes[name]
+
+    def bring(self, qube: Qube, state: str) -> None:
+        """Each start of a qube has a number of its own."""
+        if state == "Halted":
+            qube.xid = -1
+        elif qube.state == "Halted":
+            self._xids += 1
+            qube.xid = self._xids
+        qube.state = state
 
     def get(self, name: str) -> Qube:
         if name not in self.qubes:
@@ -243,5 +255,5 @@ PROPERTIES = {
     "virt_mode": Property("str", a_mode, from_template("virt_mode", "pvh"), OF_QUBES),
     "visible_gateway": Property("str", never, just(""), OF_QUBES),
     "visible_ip": Property("str", never, _ip, OF_QUBES),
-    "xid": Property("str", never, lambda _house, qube: str(qube.qid if qube.state == "Running" else -1), OF_QUBES),
+    "xid": Property("str", never, lambda _house, qube: str(qube.xid), OF_QUBES),
 }

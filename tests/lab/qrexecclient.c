@@ -2,11 +2,12 @@
  * GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
  * SPDX-License-Identifier: GPL-3.0-or-later
  *
- * `qrexec-client-vm` of an Admin API lab: hands its arguments and standard input to the lab, and does with its output and its end
- * what the lab says. $ADMINLAB_SOCKET, else qrexec.sock beside this program, is where the lab listens.
+ * `qrexec-client-vm` of an Admin API lab, and under their names `qrexec-client` and `qvm-run`: hands its arguments and standard input to
+ * the lab, and does with its output and its end what the lab says. $ADMINLAB_SOCKET, else qrexec.sock beside this program, is where the
+ * lab listens. The options of the first are understood here, for its local program is started here; those of the others by the lab.
  *
  * A message, either way, is a byte for its kind, a number of four bytes in the machine's order, and for some kinds as many bytes:
- * to the lab A, arguments, each with its NUL, the first of them the index of the target; I, input, none of it at its end;
+ * to the lab A, arguments, each with its NUL, after the program's name and the index of the target; I, input, none of it at its end;
  * from the lab O, output; E, standard error; X, end with this status.
  */
 #define _GNU_SOURCE
@@ -94,13 +95,20 @@ static void connect_to_lab(void)
         give_up("connect");
 }
 
+static const char *name_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
 static void say_arguments(int argc, char **argv, int target)
 {
     char *data = NULL;
     size_t size;
     FILE *stream = open_memstream(&data, &size);
 
-    fprintf(stream, "%d%c", target - 1, 0);
+    fprintf(stream, "%s%c%d%c", name_of(argv[0]), 0, target - 1, 0);
     for (int i = 1; i < argc; i++)
         fwrite(argv[i], strlen(argv[i]) + 1, 1, stream);
     fclose(stream);
@@ -112,7 +120,7 @@ static void say_arguments(int argc, char **argv, int target)
 static void start_program(char **argv)
 {
     int in[2], out[2];
-    char *path = argv[0], *slash = strrchr(path, '/');
+    char *path = argv[0];
 
     if (pipe(in) || pipe(out))
         give_up("pipe");
@@ -126,7 +134,7 @@ static void start_program(char **argv)
             close(in[i]);
             close(out[i]);
         }
-        argv[0] = slash ? slash + 1 : path;
+        argv[0] = (char *)name_of(path);
         execv(path, argv);
         perror(path);
         _exit(255);
@@ -211,11 +219,12 @@ static int options(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    int target = options(argc, argv);
+    int local = !strcmp(name_of(argv[0]), "qrexec-client-vm");
+    int target = local ? options(argc, argv) : 1;
 
     connect_to_lab();
     say_arguments(argc, argv, target);
-    if (argc > target + 2)
+    if (local && argc > target + 2)
         start_program(argv + target + 2);
     for (;;) {
         struct pollfd ready[] = { { .fd = lab, .events = POLLIN }, { .fd = input, .events = POLLIN } };

@@ -211,7 +211,7 @@ def _run(command: List[str], payload: bytes, timeout: float) -> Tuple[int, bytes
         raise TimedOut("no answer within %g seconds (store_timeout)" % timeout) from None
     if ended.output.cut:
         raise CallFailed("the answer has %d bytes, and %d are the most" % (ended.output.size, MOST))
-    return ended.status, ended.output.data, ended.told.data
+    return ended.status, bytes(ended.output.data), bytes(ended.told.data)
 
 
 def _said(told: bytes) -> str:
