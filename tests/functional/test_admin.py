@@ -538,6 +538,27 @@ def test_apply_does_not_reach_into_a_qube_from_dom0(work, tmp_path, monkeypatch)
     assert work.features("work") == {"vm-config.x": "1"}
 
 
+def test_apply_says_who_has_to_restart_and_notifies_the_others(work, tmp_path):
+    work.add("personal")
+    work.add("off", state="Halted")
+    work.add("same", features={"vm-config.x": "1"})
+    work.state("work", "Running")
+    work.recorder("my.ConfigChanged")
+    now = {"vm-config/x": "1"}
+    declared = {"work": {**now, "qubes-service/cups": True, "qubes-debug-mode": True}, "personal": now, "off": now, "same": now}
+    (tmp_path / "declared.json").write_text(json.dumps(declared))
+    options = ["-e", "vmconfig_declaration=%s" % (tmp_path / "declared.json"), "-e", "vmconfig_notify=my.ConfigChanged", "-e", "vmconfig_hosts=localhost,!all"]
+    for check in (["--check"], []):
+        said_of_it = playbook(tmp_path, "apply", {"localhost": {"vmconfig_store": "admin"}}, *options, *check)
+        assert "Restart, or wait for its next start: work (qubes-debug-mode, qubes-service/cups)" in said_of_it
+        assert "Without a restart: personal, off" in said_of_it
+        assert sorted(work.records()) == ([] if check else ["personal.my.ConfigChanged"])
+    assert not [call for call in work.calls() if call.started]
+    said_of_it = playbook(tmp_path, "apply", {"localhost": {"vmconfig_store": "admin"}}, *options)
+    assert "next start" not in said_of_it and "Without" not in said_of_it
+    assert [call.service for call in work.calls()].count("my.ConfigChanged") == 1
+
+
 PLAYS = ["apply", "audit"]
 
 

@@ -90,11 +90,14 @@ def every_example_run(xen, docs, tmp_path_factory):
     """All examples in one play for dom0 and one for a qube's inside; each with what it returned."""
     folder = tmp_path_factory.mktemp("examples")
     (folder / "qubes.yml").write_text("work:\n  qubes-timezone: Europe/Warsaw\nhalted:\n  qubes-timezone: UTC\n")
+    (folder / "state").mkdir(mode=0o700)
     lab = running_lab()
     admin = adminlab.AdminLab()
     admin.start()
     try:
-        admin.add("work", state="Halted")
+        admin.add_many({"work": {}, "personal": {}, "vault": {"state": "Halted"}, "windows": {}})
+        for service in ("GetDate", "StartApp", "VMExec", "SetMonitorLayout", "SetGuiMode", "WaitForSession"):
+            admin.service("qubes." + service, "#!/bin/sh\nexec date -u -Iseconds\n")
         keys = {"qubes-vm-type": "AppVM", "qubes-timezone": "Asia/Tokyo", "qubes-service/cups": "1", "qubes-service/old": "1", "vm-config/x": "1",
                 "qubes-ip": "10.137.0.12", "qubes-gateway": "10.138.2.5", "keyboard-layout": "us", "qubes-tools/os": "Linux"}
         for domid in (7, 8):
@@ -108,7 +111,7 @@ def every_example_run(xen, docs, tmp_path_factory):
                 tasks["%s_%s_%d" % (kind, name.replace(".", "_"), number)] = task
         inside = {label: task for label, task in tasks.items() if task["name"] in INSIDE}
         outside = {label: task for label, task in tasks.items() if label not in inside}
-        env = environment(XENSTORED_PATH=lab.socket, QUBES_VMCONFIG_STORE=lab.url, **admin.environment())
+        env = environment(XENSTORED_PATH=lab.socket, QUBES_VMCONFIG_STORE=lab.url, XDG_RUNTIME_DIR=str(folder / "state"), **admin.environment())
         played = [run_examples(folder / place, chosen, hosts, env, folder / "qubes.yml")
                   for place, chosen, hosts in (("outside", outside, {"dom0": {}}), ("inside", inside, {"guest": {"vmconfig_store": lab.guest(7).url}}))]
         return tasks, played, lab.ls("/local/domain/7"), lab.ls("/local/domain/9"), lab.perms("/local/domain/7/vm-config/ticket"), admin.features("work")

@@ -23,7 +23,7 @@ PAGES = ["README.md", *(str(page.relative_to(ROOT)) for page in [*ROOT.glob("doc
 MACHINE = ROOT / "tests" / "demo" / "machine.json"
 # The keys of a qube that the roles render from.
 RENDERED = {"qubes-vm-type": "AppVM", "qubes-timezone": "Asia/Tokyo", "keyboard-layout": "us,se++grp:alt_shift_toggle",
-            "qubes-primary-dns": "10.139.1.1", "qubes-secondary-dns": "10.139.1.2"}
+            "qubes-primary-dns": "10.139.1.1", "qubes-secondary-dns": "10.139.1.2", "vm-config/monitors": "1920x1080+0+0 1280x1024+1920+0"}
 # On Debian the roles find out by themselves what system it is.
 FAMILY = {} if packages.is_debian_like() else {"vmconfig_family": "Debian"}
 
@@ -78,6 +78,10 @@ def assert_rendered(root, roles=("timezone", "xkb", "resolver"), zone="Asia/Toky
         keymap = "etc/X11/qubes-keymap.xkb"
         assert '\txkb_symbols { include "pc+%s' % layout.split(",", maxsplit=1)[0] in files[keymap]
         expected[keymap] = files[keymap]
+    if "display" in roles:
+        name = "etc/X11/xorg.conf.d/20-display.conf"
+        assert "\t\tVirtual 3200 1080" in files[name].splitlines()
+        expected[name] = files[name]
     assert files == expected
 
 
@@ -104,6 +108,21 @@ def from_management_qube(lab, folder):
         run_example(folder, "from-management-qube.yml", {"hosts": {"localhost": {}}}, env=environment(**admin.environment()))
         assert admin.features("work") == {"vm-config.timezone": "Europe/Warsaw", "service.cups": "1"}
         assert admin.properties("personal") == {}
+
+
+def clocks_and_monitors(lab, folder):
+    (folder / "state").mkdir(mode=0o700)
+    with adminlab.AdminLab() as admin:
+        admin.add_many({"work": {}, "personal": {}, "vault": {"state": "Halted"}})
+        admin.service("qubes.GetDate", "#!/bin/sh\ntest $LAB_QUBE = work || exec date -u -Iseconds\nexec date -u -Iseconds -d '+1 hour'\n")
+        for service in ("qubes.SetDateTime", "qubes.SetMonitorLayout"):
+            admin.recorder(service)
+        for _run in range(2):
+            run_example(folder, "clocks-and-monitors.yml", {"hosts": {"localhost": {}}},
+                        env=environment(XDG_RUNTIME_DIR=str(folder / "state"), **admin.environment("dom0")))
+        assert sorted(admin.records()) == ["personal.qubes.SetMonitorLayout", "work.qubes.SetDateTime", "work.qubes.SetMonitorLayout"]
+        assert admin.records()["work.qubes.SetMonitorLayout"] == b"1920 1080 0 0\n2560 1440 1920 0\n"
+        assert [call.service for call in admin.calls()].count("qubes.SetMonitorLayout") == 2
 
 
 def inside_a_qube(lab, folder):
@@ -216,6 +235,7 @@ REDIRECT = {
     "etc/systemd/system/multi-user.target.wants/qubes-vmconfig-dns-redirect.service": "../qubes-vmconfig-dns-redirect.service",
 }
 RUNS = {
+    "examples/clocks-and-monitors.yml": clocks_and_monitors,
     "examples/from-dom0.yml": from_dom0,
     "examples/from-management-qube.yml": from_management_qube,
     "examples/inside-a-qube.yml": inside_a_qube,
@@ -225,6 +245,7 @@ RUNS = {
     "README.md": readme,
     "docs/stores.md": page_of_stores,
     "roles/dns_redirect/README.md": page_of_network("dns_redirect", REDIRECT),
+    "roles/display/README.md": page_of_role("display"),
     "roles/read_keys/README.md": page_of_role("read_keys"),
     "roles/resolver/README.md": page_of_role("resolver"),
     "roles/timezone/README.md": page_of_role("timezone"),

@@ -347,7 +347,7 @@ LAB = ("venv", "compiler", "xkb")
 GROUPS = {
     "functional": Group(functional, "test", "", (*LAB, "display", "network")),
     "waiting": Group(waiting, "test", "", LAB),
-    "integration": Group(integration, "test", TREE, (*LAB, "ssh")),
+    "integration": Group(integration, "test", TREE, (*LAB, "xorg", "ssh")),
     "sanity": Group(sanity, "test", SOURCES),
     "lint": Group(lint, "lint", SOURCES),
     "unit": Group(unit, "test", ""),

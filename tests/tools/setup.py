@@ -86,7 +86,7 @@ def find_pythons() -> t.Dict[str, Python]:
 
 
 def packages(*needs: str) -> None:
-    """Installs, or names, the system packages behind `needs`: venv, compiler, xkb, display, ssh, network."""
+    """Installs, or names, the system packages behind `needs`: venv, compiler, xkb, display, xorg, ssh, network."""
     missing = [package for need in needs for package in _MISSING[need]()]
     if not missing:
         return
@@ -125,6 +125,15 @@ def _missing_display() -> t.List[str]:
     return [] if shutil.which("Xvfb") and shutil.which("setxkbmap") else ["xvfb", "x11-xkb-utils"]
 
 
+def _missing_xorg() -> t.List[str]:
+    needed = {
+        "xserver-xorg-core": ["/usr/lib/xorg/Xorg", "/usr/libexec/Xorg", "/usr/bin/Xorg"],
+        "xserver-xorg-video-dummy": glob.glob("/usr/lib*/xorg/modules/drivers/dummy_drv.so"),
+        "x11-xserver-utils": ["/usr/bin/xrandr"],
+    }
+    return [package for package, paths in needed.items() if not any(os.path.exists(path) for path in paths)]
+
+
 def _missing_ssh() -> t.List[str]:
     """`ansible-test integration` makes a key, and does not start without the program for it."""
     return [] if shutil.which("ssh-keygen") else ["openssh-client"]
@@ -137,7 +146,8 @@ def _missing_network() -> t.List[str]:
 
 
 _MISSING = {
-    "venv": _missing_venv, "compiler": _missing_compiler, "xkb": _missing_xkb, "display": _missing_display, "ssh": _missing_ssh, "network": _missing_network,
+    "venv": _missing_venv, "compiler": _missing_compiler, "xkb": _missing_xkb, "display": _missing_display, "xorg": _missing_xorg,
+    "ssh": _missing_ssh, "network": _missing_network,
 }
 
 

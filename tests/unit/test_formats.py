@@ -13,15 +13,15 @@ import sys
 
 import pytest
 from ansible_collections.qubes.vmconfig.plugins.module_utils import _formats
-from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import dns_redirect, resolver, timezone, uplink, xkb
+from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import display, dns_redirect, resolver, timezone, uplink, xkb
 
 
-@pytest.mark.parametrize("module", [dns_redirect, resolver, timezone, uplink, xkb])
+@pytest.mark.parametrize("module", [display, dns_redirect, resolver, timezone, uplink, xkb])
 def test_every_text_has_its_name_once(module):
     assert all(_formats.TEXTS[name] is text for name, text in module.TEXTS.items())
 
 
-@pytest.mark.parametrize("module", [dns_redirect, resolver, timezone, uplink, xkb])
+@pytest.mark.parametrize("module", [display, dns_redirect, resolver, timezone, uplink, xkb])
 def test_without_keys_there_is_nothing_to_write(module):
     assert module.files(module.wanted({}), "Debian", _formats.Machine()) == []
 

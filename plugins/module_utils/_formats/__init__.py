@@ -15,13 +15,14 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Callable, Dict
 
-from . import dns_redirect, resolver, services, timezone, uplink, vm_config, xkb
+from . import display, dns_redirect, resolver, services, timezone, uplink, vm_config, xkb
 from .base import MANAGED, File, Machine, Read, machine
 
 __all__ = ["MANAGED", "ROLES", "TEXTS", "File", "Machine", "Read", "machine"]
 
 ROLES: Dict[str, ModuleType] = {
-    "dns_redirect": dns_redirect, "resolver": resolver, "services": services, "timezone": timezone, "uplink": uplink, "vm_config": vm_config, "xkb": xkb,
+    "display": display, "dns_redirect": dns_redirect, "resolver": resolver, "services": services, "timezone": timezone,
+    "uplink": uplink, "vm_config": vm_config, "xkb": xkb,
 }
 """The module of each role that renders files."""
 

@@ -4,15 +4,12 @@
 
 # Private to the qubes.vmconfig collection: it may change at any time.
 
-"""Monitors side by side: checked, and as Qubes writes them down. Pure."""
+"""Monitors side by side: checked, and as Qubes writes them down."""
 
 from __future__ import annotations
 
 import re
-from typing import Any, List, Mapping, NamedTuple, Optional, Sequence
-
-from ._errors import Refused
-from ._text import show
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 MOST = 16
 """Monitors, as many as the screen of Xorg's dummy driver has outputs."""
@@ -22,6 +19,7 @@ LARGEST = 32767
 
 _NUMBERS = ("width", "height", "x", "y", "width_mm", "height_mm")
 _OUTPUT = r"[A-Za-z][A-Za-z0-9_.-]{0,30}"
+_GEOMETRY = re.compile(r"([0-9]+)x([0-9]+)\+([0-9]+)\+([0-9]+)(?:/([0-9]+)x([0-9]+))?")
 
 
 class Monitor(NamedTuple):
@@ -49,24 +47,33 @@ class Screen(NamedTuple):
     height: int
 
 
-def monitors(given: Any) -> List[Monitor]:
-    """The monitors that were given as dictionaries; ``Refused`` with all that is wrong with them."""
+def parse(text: str) -> Any:
+    """The dictionaries that a line stands for, such as ``1920x1080+0+0 2560x1440+1920+0/600x340``; anything else stays as it is."""
+    found = [_GEOMETRY.fullmatch(word) for word in text.split()]
+    if not all(found):
+        return text
+    return [{name: int(number) for name, number in zip(_NUMBERS, each.groups()) if number is not None} for each in found if each]
+
+
+def problems(given: Any) -> List[str]:
+    """All that is wrong with monitors that were given as dictionaries, in ASCII."""
     if not isinstance(given, (list, tuple)) or not all(isinstance(each, Mapping) for each in given):
-        raise Refused("the monitors are %s; expected a list of dictionaries with width, height, x and y" % show(given))
-    problems: List[str] = []
-    found: List[Monitor] = []
-    for number, each in enumerate(given):
-        wrong = _problems(each)
-        problems += ["monitor %d: %s" % (number, problem) for problem in wrong]
-        if not wrong:
-            found.append(_monitor(each))
+        return ["the monitors are %s; expected a list of dictionaries with width, height, x and y, or a line such as 1920x1080+0+0 1280x1024+1920+0" %
+                _shown(given)]
+    found = ["monitor %d: %s" % (number, problem) for number, each in enumerate(given) for problem in _problems(each)]
     if not given or len(given) > MOST:
-        problems.append("there are %d monitors; expected 1 to %d" % (len(given), MOST))
-    if not problems:
-        problems = _clashes(found)
-    if problems:
-        raise Refused("; ".join(problems))
-    return found
+        found.append("there are %d monitors; expected 1 to %d" % (len(given), MOST))
+    return found or _clashes(monitors(given))
+
+
+def monitors(given: Sequence[Mapping[str, Any]]) -> List[Monitor]:
+    """The monitors of dictionaries that have no problems."""
+    return [Monitor(*(_number(each.get(name) or 0) or 0 for name in _NUMBERS), output=str(each.get("output") or "")) for each in given]
+
+
+def as_dicts(found: Sequence[Monitor]) -> List[Dict[str, Any]]:
+    """What ``monitors`` takes."""
+    return [{name: value for name, value in each._asdict().items() if name in ("x", "y") or value} for each in found]
 
 
 def layout(found: Sequence[Monitor]) -> str:
@@ -90,18 +97,22 @@ def memory(size: Screen, minimum: Optional[int] = None, overhead: Optional[int] 
 
 def _problems(each: Mapping[str, Any]) -> List[str]:
     unknown = [key for key in each if key not in _NUMBERS and key != "output"]
-    problems = ["%s is none of %s, output" % (show(key), ", ".join(_NUMBERS)) for key in unknown]
+    found = ["%s is none of %s, output" % (_shown(key), ", ".join(_NUMBERS)) for key in unknown]
     for name in _NUMBERS:
         least = 0 if name in ("x", "y") else 1
         optional = name.endswith("_mm") and each.get(name) in (None, 0)
         number = _number(each.get(name, 0 if least == 0 else None))
         if not optional and (number is None or not least <= number <= LARGEST):
-            problems.append("%s is %s; expected a number from %d to %d" % (name, show(each.get(name)), least, LARGEST))
+            found.append("%s is %s; expected a number from %d to %d" % (name, _shown(each.get(name)), least, LARGEST))
     if bool(each.get("width_mm")) != bool(each.get("height_mm")):
-        problems.append("width_mm and height_mm go together")
+        found.append("width_mm and height_mm go together")
     if not re.fullmatch(_OUTPUT, str(each.get("output") or "none")):
-        problems.append("output is %s; expected a name, such as HDMI-1" % show(each["output"]))
-    return problems
+        found.append("output is %s; expected a name, such as HDMI-1" % _shown(each["output"]))
+    return found
+
+
+def _shown(value: Any) -> str:
+    return ascii(value) if isinstance(value, (int, float)) else ascii(str(value)[:100])
 
 
 def _number(value: Any) -> Optional[int]:
@@ -111,22 +122,18 @@ def _number(value: Any) -> Optional[int]:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _monitor(each: Mapping[str, Any]) -> Monitor:
-    return Monitor(*(_number(each.get(name) or 0) or 0 for name in _NUMBERS), output=str(each.get("output") or ""))
-
-
 def _clashes(found: Sequence[Monitor]) -> List[str]:
-    problems = []
+    clashes = []
     for number, monitor in enumerate(found):
         for other, earlier in enumerate(found[:number]):
             if _overlap(monitor, earlier):
-                problems.append("monitors %d and %d overlap" % (other, number))
+                clashes.append("monitors %d and %d overlap" % (other, number))
             if monitor.output and monitor.output == earlier.output:
-                problems.append("monitors %d and %d have one output, %s" % (other, number, monitor.output))
+                clashes.append("monitors %d and %d have one output, %s" % (other, number, monitor.output))
     size = screen(found)
     if max(size) > LARGEST:
-        problems.append("the screen is %d by %d pixels, and %d are the most in either direction" % (size.width, size.height, LARGEST))
-    return problems
+        clashes.append("the screen is %d by %d pixels, and %d are the most in either direction" % (size.width, size.height, LARGEST))
+    return clashes
 
 
 def _overlap(one: Monitor, other: Monitor) -> bool:

@@ -1,0 +1,92 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the qubes.vmconfig collection: it may change at any time.
+
+"""The screen of a VM that has an X server of its own."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Mapping, Optional
+
+from . import monitors
+from .base import MANAGED, File, Machine
+from .monitors import Monitor, Screen
+
+DEST = "/etc/X11/xorg.conf.d/20-display.conf"
+DUMMY = "dummy"
+DEPTH = 24
+
+_FASTEST = 300000
+"""The pixel clock of Xorg's dummy driver in kHz, at the most."""
+
+_REFRESH = 60
+
+
+def wanted(config: Mapping[str, Any]) -> Dict[str, Any]:
+    """The role's variables, from the ``config`` of keys_info."""
+    given = monitors.parse(config.get("vm_config", {}).get("monitors", ""))
+    gui = config.get("gui", {})
+    return values_of(given, DUMMY, DEPTH, gui.get("videoram_min"), gui.get("videoram_overhead"))
+
+
+def values_of(given: Any, driver: str, depth: int, minimum: Optional[int], overhead: Optional[int]) -> Dict[str, Any]:
+    """The variables, with the memory that monitors without problems need."""
+    memory = 0
+    if given and not monitors.problems(given):
+        memory = monitors.memory(monitors.screen(monitors.monitors(given)), minimum, overhead)
+    return {"monitors": given, "driver": driver, "depth": depth, "memory": memory}
+
+
+def files(values: Mapping[str, Any], family: str, machine: Machine) -> List[File]:
+    """What the role writes on such a machine."""
+    if not values["monitors"] or monitors.problems(values["monitors"]):
+        return []
+    return [File(DEST, MANAGED + display_conf(values), protected_by=DEST)]
+
+
+def display_conf(values: Mapping[str, Any]) -> str:
+    """Sections of xorg.conf(5). Only the dummy driver knows no modes of its own, and is told how much memory it has."""
+    dummy = values["driver"] == DUMMY
+    found = monitors.monitors(values["monitors"])
+    size = monitors.screen(found)
+    outputs = [each.output or "DUMMY%d" % number for number, each in enumerate(found)]
+    lines = ['Section "Device"', '\tIdentifier "vmconfig"', '\tDriver "%s"' % values["driver"]]
+    lines += ["\tVideoRam %d" % values["memory"]] if dummy else []
+    lines += ['\tOption "Monitor-%s" "vmconfig-%d"' % (output, number) for number, output in enumerate(outputs)]
+    lines.append("EndSection")
+    for number, each in enumerate(found):
+        lines += _monitor(number, each, size, dummy)
+    lines += ['Section "Screen"', '\tIdentifier "vmconfig"', '\tDevice "vmconfig"', "\tDefaultDepth %d" % values["depth"],
+              '\tSubSection "Display"', "\t\tDepth %d" % values["depth"], "\t\tVirtual %d %d" % size, "\tEndSubSection", "EndSection"]
+    return "\n".join(lines) + "\n"
+
+
+def _monitor(number: int, monitor: Monitor, size: Screen, dummy: bool) -> List[str]:
+    lines = ['Section "Monitor"', '\tIdentifier "vmconfig-%d"' % number]
+    if dummy:
+        lines += ["\tHorizSync 1-1000", "\tVertRefresh 0.1-1000", "\tModeline %s" % _modeline(monitor)]
+        if number == 0 and monitor.width_mm:
+            # To this driver the first monitor is as large as the screen; so are its pixels then, as they are on the monitor.
+            lines.append("\tDisplaySize %d %d" % (
+                round(monitor.width_mm * size.width / monitor.width), round(monitor.height_mm * size.height / monitor.height)))
+    elif monitor.width_mm:
+        lines.append("\tDisplaySize %d %d" % (monitor.width_mm, monitor.height_mm))
+    return [*lines, '\tOption "PreferredMode" "%s"' % (_mode(monitor) if dummy else "%dx%d" % (monitor.width, monitor.height)),
+            '\tOption "Position" "%d %d"' % (monitor.x, monitor.y), '\tOption "Enable" "true"', "EndSection"]
+
+
+def _mode(monitor: Monitor) -> str:
+    """As the agent names its own, so that it finds this one when ``qubes.SetMonitorLayout`` asks for the size."""
+    return "QB%dx%d" % (monitor.width, monitor.height)
+
+
+def _modeline(monitor: Monitor) -> str:
+    width, height = monitor.width, monitor.height
+    clock = min(_FASTEST, (width + 3) * (height + 3) * _REFRESH // 1000 + 1)
+    return '"%s" %.3f %d %d %d %d %d %d %d %d' % (
+        _mode(monitor), clock / 1000, width, width + 1, width + 2, width + 3, height, height + 1, height + 2, height + 3)
+
+
+TEXTS = {"20-display.conf": display_conf}
