@@ -19,10 +19,6 @@ author:
 extends_documentation_fragment:
   - qubes.vmconfig.attributes
 attributes:
-  action_group:
-    description: Use C(group/qubes.vmconfig.vmconfig) in C(module_defaults) to set defaults for all modules of this collection.
-    support: none
-    details: The defaults of the group are those of a store, and this module has none.
   check_mode:
     support: full
     details:
@@ -190,6 +186,7 @@ notes:
   - The target is the machine that calls, such as dom0 (C(localhost) in a play that runs there), not the qube.
   - An exit code tells no more than the program knows. With V(qrexec-client), 1 may be its own error or the service's; with V(qvm-run) 255.
   - What a qube wrote is untrusted. Control, C1 and bidirectional characters in it are escaped, except newlines and tabs, and it is never a template.
+  - It is not in the action group of the other modules, whose defaults are those of a store.
   - The monitor layout that the GUI qube sends when its own monitors change is not known here; O(force=true) sends in any case.
 seealso:
   - module: qubes.vmconfig.keys
@@ -311,9 +308,6 @@ stderr:
   sample: ""
 """
 
-import signal
-import sys
-
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.qubes.vmconfig.plugins.module_utils._arguments import run
@@ -359,9 +353,6 @@ def main():
         required_one_of=[("qube", "qubes"), WAYS],
         supports_check_mode=True,
     )
-    # Whoever ends this process ends what it has started.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-
     run(module, lambda params: perform(from_options(params, module.check_mode, module._diff)))
 
 

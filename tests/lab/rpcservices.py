@@ -76,19 +76,23 @@ class Service:
         self._closing = False
         self._slowed = False
         self._process: Optional[subprocess.Popen[bytes]] = None
+        self._passes = asked.passes_io
         path = services.find(asked.service)
         if path is None:
-            return call.reply(NOT_FOUND, "not found")
+            call.reply(NOT_FOUND, "not found")
+        else:
+            self._begin(services, asked, path)
+
+    def _begin(self, services: Services, asked: Asked, path: str) -> None:
         try:
             self._process = services.run(asked, path)
         except OSError:
-            return call.reply(NOT_EXECUTED, "not executed")
+            return self._call.reply(NOT_EXECUTED, "not executed")
         self._kinds = {self._process.stdout: b"O", self._process.stderr: b"E"}
         for stream in self._kinds:
             services.loop.add(stream, lambda events, stream=stream: self._output(stream))
         os.set_blocking(self._process.stdin.fileno(), False)
         services.loop.add(self._process.stdin, lambda events: self._write())
-        self._passes = asked.passes_io
 
     def input(self, data: bytes) -> None:
         """What the caller wrote; nothing is its end."""

@@ -112,4 +112,3 @@ def _difference(qube: Qube, wanted: Optional[float]) -> Tuple[float, float]:
     if found > latest:
         return found, round(found - latest, 1)
     return found, round(min(0.0, found + 1 - earliest), 1)
-

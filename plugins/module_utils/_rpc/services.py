@@ -109,4 +109,3 @@ def parse_date(text: str) -> float:
     except ValueError:
         pass
     raise Refused("%s is no time; expected UTC, such as 2026-11-28T12:00:00+00:00" % show(text))
-

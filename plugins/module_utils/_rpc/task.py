@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Dict, List, Mapping, NamedTuple, Tuple
 
@@ -76,7 +78,20 @@ def _payload(params: Mapping[str, Any]) -> bytes:
 
 
 def perform(task: Task) -> Dict[str, Any]:
-    """The task's result; ``Stopped`` has it too, when it failed at some qubes."""
+    """The task's result; ``Stopped`` has it too, when it failed at some qubes. Who terminates this process ends what it has started."""
+    before = signal.signal(signal.SIGTERM, _terminated) if threading.current_thread() is threading.main_thread() else None
+    try:
+        return _performed(task)
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(number: int, _frame: Any) -> None:
+    raise SystemExit(128 + number)
+
+
+def _performed(task: Task) -> Dict[str, Any]:
     done = _side_by_side(task)
     failed = {name: each.failure for name, each in done.items() if each.failure}
     result: Dict[str, Any] = {

@@ -24,7 +24,8 @@ def main(folder):
     with tempfile.TemporaryDirectory() as work:
         empty, log = os.path.join(work, "empty.conf"), os.path.join(work, "log")
         open(empty, "w").close()
-        command = [XORG, "-displayfd", "1", "-config", empty, "-configdir", os.path.abspath(folder), "-logfile", log, "-nolisten", "tcp", "-noreset", "-novtswitch"]
+        files = ["-config", empty, "-configdir", os.path.abspath(folder), "-logfile", log]
+        command = [XORG, "-displayfd", "1", *files, "-nolisten", "tcp", "-noreset", "-novtswitch"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
             try:
                 number = server.stdout.readline().decode().strip()
