@@ -134,8 +134,8 @@ def _converse(process: subprocess.Popen, payload: bytes, end: float, most: int) 
             selector.register(process.stdin.fileno(), selectors.EVENT_WRITE)
         else:
             process.stdin.close()
-        waiting, gone = set(kept), False
-        while waiting:
+        gone = False
+        while selector.get_map():
             now = time.monotonic()
             if now >= end:
                 if gone:
@@ -150,7 +150,6 @@ def _converse(process: subprocess.Popen, payload: bytes, end: float, most: int) 
                     kept[key.fd].take(data)
                     if not data:
                         selector.unregister(key.fd)
-                        waiting.discard(key.fd)
             if not ready and not gone and _has_ended(process):
                 gone, end = True, min(end, time.monotonic() + REST)
                 _kill(process)

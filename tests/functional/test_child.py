@@ -68,6 +68,17 @@ def test_a_program_that_does_not_read():
     assert shell("exit 3", payload=b"x" * 10 ** 6).status == 3
 
 
+def test_a_program_that_reads_after_it_has_said_all(tmp_path):
+    shell("exec >&- 2>&-; sleep 0.2; cat > %s" % (tmp_path / "read"), payload=b"x" * 10 ** 6)
+    assert (tmp_path / "read").read_bytes() == b"x" * 10 ** 6
+
+
+def test_input_that_a_child_in_the_background_keeps_open_and_does_not_read(tmp_path):
+    with within(2.0):
+        assert shell("sleep 60 <&0 & echo $! > %s; exit 4" % (tmp_path / "pid"), payload=b"x" * 10 ** 6, timeout=30.0).status == 4
+    assert gone(tmp_path / "pid")
+
+
 def test_a_signal():
     assert shell("kill -TERM $$").status == -signal.SIGTERM
 

@@ -28,6 +28,10 @@ ELSEWHERE = "/usr/lib/qubes"
 REFUSED, NOT_RUN, FAILED = "refused", "not_run", "failed"
 """Kinds of failure that an exit code can mean."""
 
+_NOT_RUN = {
+    125: "qrexec could not carry it out", 126: "the qube could not execute the service", 127: "the qube does not have this service",
+}
+
 
 class Client(NamedTuple):
     """A program, by its name and where it is."""
@@ -51,14 +55,10 @@ class Client(NamedTuple):
 
     def meaning(self, status: int) -> Tuple[str, str]:
         """The kind of a failure, and what of it this program's exit code tells."""
-        if status == 126:
-            if self.name == QREXEC_CLIENT:
-                return NOT_RUN, "the qube could not execute the service (126)"
-            return REFUSED, "qrexec's policy in dom0 refuses the call (126)"
-        if status == 127:
-            return NOT_RUN, "the qube does not have this service (127)"
-        if status == 125:
-            return NOT_RUN, "qrexec could not carry it out (125)"
+        if status == 126 and self.name != QREXEC_CLIENT:
+            return REFUSED, "qrexec's policy in dom0 refuses the call (126), unless the service itself ended so"
+        if status in _NOT_RUN:
+            return NOT_RUN, "%s (%d), unless the service itself ended so" % (_NOT_RUN[status], status)
         if status < 0:
             return FAILED, "%s was ended by signal %d" % (self.name, -status)
         own = {QREXEC_CLIENT: 1, QVM_RUN: 255}.get(self.name)

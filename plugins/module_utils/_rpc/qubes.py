@@ -50,7 +50,7 @@ class Qubes:
         try:
             self._api(timeout).call(qube, "admin.vm.Start")
         except Answered as error:
-            if error.kind not in ("QubesVMNotHaltedError", "QubesVMInUseError"):
+            if error.kind != "QubesVMNotHaltedError":
                 raise Unknown("it cannot be started: %s" % error) from None
         except CallFailed as error:
             raise Unknown("it cannot be started: %s" % error) from None
