@@ -43,6 +43,7 @@ class Uses(NamedTuple):
 
 
 USES: Dict[str, Uses] = {
+    "display": Uses(("vm-config/monitors", "qubes-gui-videoram-min", "qubes-gui-videoram-overhead")),
     "resolver": Uses(
         ("qubes-primary-dns", "qubes-secondary-dns", "qubes-gateway", "qubes-service/disable-dns-server", "qubes-service/network-manager"),
         lambda values: [("qubes-primary-dns", server) for server in values["servers"]]),

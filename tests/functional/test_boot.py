@@ -24,7 +24,7 @@ from playing import environment, run
 
 FOLDER = "usr/lib/qubes-vmconfig"
 UNIT = "etc/systemd/system/qubes-vmconfig.service"
-ROLES = ["timezone", "xkb", "resolver", "services", "vm_config"]
+ROLES = ["timezone", "xkb", "resolver", "services", "vm_config", "display"]
 RELEASES = ["r2", "r3", "r4"]
 DECLARED = [
     {"name": "proxy", "dest": "/etc/proxy", "mode": "0600"},
@@ -45,7 +45,7 @@ def keys_of(release):
         data = yaml.safe_load(stream)
     keymaps = {"{{ setup_rendering_keymaps.%s }}" % name: text for name, text in data["setup_rendering_keymaps"].items()}
     # As the tests of the role services have it.
-    more = {"qubes-service/cups": "0"} if release == "r3" else {}
+    more = {"r3": {"qubes-service/cups": "0"}, "r4": {"vm-config/monitors": "1920x1080+0+0/480x270 1280x1024+1920+0"}}.get(release, {})
     return {**more, **{key: keymaps.get(value, value) for key, value in data["setup_rendering_" + release].items()}, **SETTINGS}
 
 

@@ -85,14 +85,28 @@ def test_memory(width, height, minimum, overhead, memory):
 
 def test_what_the_keys_say():
     values = display.wanted({"vm_config": {"monitors": "1920x1080+0+0"}, "gui": {"videoram_min": 48600, "videoram_overhead": 0}})
-    assert values["memory"] == 48600
+    assert display.problems(values) == ""
     file, = display.files(values, "Debian", None)
     assert (file.dest, file.protected_by) == ("/etc/X11/xorg.conf.d/20-display.conf",) * 2
     assert "\tVideoRam 48600\n" in file.text
-    assert display.files(display.wanted({"vm_config": {"monitors": "none"}}), "Debian", None) == []
+    assert display.problems(display.wanted({})) == ""
+
+
+@pytest.mark.parametrize("values, says", [
+    ({"monitors": "none"}, "vm-config/monitors or display_monitors: the monitors are 'none'"),
+    ({"driver": 'dummy" x'}, "display_driver"),
+    ({"depth": 25}, "display_depth is none of 16, 24, 30"),
+    ({"memory_min": "-1"}, "display_memory_min is no number"),
+    ({"memory_overhead": "1; x"}, "display_memory_overhead is no number"),
+    ({"monitors": "1x1+0+0", "driver": "modesetting"}, "needs its output"),
+])
+def test_variables_that_are_refused(values, says):
+    told = display.problems({**display.wanted({}), **values})
+    assert says in told
+    assert len(told.splitlines()) == 1
 
 
 def test_nothing_ends_the_quotes():
-    text = display.display_conf({"monitors": [{**SMALL, "output": "HDMI-1"}], "driver": "modesetting", "depth": 24, "memory": 0})
+    text = display.display_conf({"monitors": [{**SMALL, "output": "HDMI-1"}], "driver": "modesetting", "depth": 24, "memory_min": 0, "memory_overhead": ""})
     assert all(line.count('"') in (0, 2, 4) for line in text.splitlines())
     assert "VideoRam" not in text and "Modeline" not in text

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Dict, List, Mapping, Optional
 
 from . import monitors
@@ -16,7 +17,7 @@ from .monitors import Monitor, Screen
 
 DEST = "/etc/X11/xorg.conf.d/20-display.conf"
 DUMMY = "dummy"
-DEPTH = 24
+DEPTHS = (16, 24, 30)
 
 _FASTEST = 300000
 """The pixel clock of Xorg's dummy driver in kHz, at the most."""
@@ -26,41 +27,60 @@ _REFRESH = 60
 
 def wanted(config: Mapping[str, Any]) -> Dict[str, Any]:
     """The role's variables, from the ``config`` of keys_info."""
-    given = monitors.parse(config.get("vm_config", {}).get("monitors", ""))
     gui = config.get("gui", {})
-    return values_of(given, DUMMY, DEPTH, gui.get("videoram_min"), gui.get("videoram_overhead"))
+    return {
+        "monitors": config.get("vm_config", {}).get("monitors", []),
+        "driver": DUMMY,
+        "depth": DEPTHS[1],
+        "memory_min": gui.get("videoram_min", 0),
+        "memory_overhead": gui.get("videoram_overhead", ""),
+    }
 
 
-def values_of(given: Any, driver: str, depth: int, minimum: Optional[int], overhead: Optional[int]) -> Dict[str, Any]:
-    """The variables, with the memory that monitors without problems need."""
-    memory = 0
-    if given and not monitors.problems(given):
-        memory = monitors.memory(monitors.screen(monitors.monitors(given)), minimum, overhead)
-    return {"monitors": given, "driver": driver, "depth": depth, "memory": memory}
+def problems(values: Mapping[str, Any]) -> str:
+    """All that is wrong with the variables, a line each."""
+    given = _given(values)
+    found = ["vm-config/monitors or display_monitors: " + problem for problem in monitors.problems(given)] if given else []
+    if given and not found and values["driver"] != DUMMY and not all(each.output for each in monitors.monitors(given)):
+        found.append("a monitor of a driver other than dummy needs its output, such as HDMI-1")
+    if not re.fullmatch("[a-z0-9_]+", str(values["driver"])):
+        found.append("display_driver is not a name of small letters, digits and _")
+    if str(values["depth"]) not in map(str, DEPTHS):
+        found.append("display_depth is none of %s" % ", ".join(map(str, DEPTHS)))
+    found += ["display_%s is no number of KiB" % name for name in ("memory_min", "memory_overhead") if _kib(values[name]) is None and values[name] != ""]
+    return "\n".join(found)
 
 
 def files(values: Mapping[str, Any], family: str, machine: Machine) -> List[File]:
     """What the role writes on such a machine."""
-    if not values["monitors"] or monitors.problems(values["monitors"]):
-        return []
-    return [File(DEST, MANAGED + display_conf(values), protected_by=DEST)]
+    return [File(DEST, MANAGED + display_conf(values), protected_by=DEST)] if values["monitors"] else []
 
 
 def display_conf(values: Mapping[str, Any]) -> str:
     """Sections of xorg.conf(5). Only the dummy driver knows no modes of its own, and is told how much memory it has."""
     dummy = values["driver"] == DUMMY
-    found = monitors.monitors(values["monitors"])
+    found = monitors.monitors(_given(values))
     size = monitors.screen(found)
+    memory = monitors.memory(size, _kib(values["memory_min"]), _kib(values["memory_overhead"]))
     outputs = [each.output or "DUMMY%d" % number for number, each in enumerate(found)]
     lines = ['Section "Device"', '\tIdentifier "vmconfig"', '\tDriver "%s"' % values["driver"]]
-    lines += ["\tVideoRam %d" % values["memory"]] if dummy else []
+    lines += ["\tVideoRam %d" % memory] if dummy else []
     lines += ['\tOption "Monitor-%s" "vmconfig-%d"' % (output, number) for number, output in enumerate(outputs)]
     lines.append("EndSection")
     for number, each in enumerate(found):
         lines += _monitor(number, each, size, dummy)
-    lines += ['Section "Screen"', '\tIdentifier "vmconfig"', '\tDevice "vmconfig"', "\tDefaultDepth %d" % values["depth"],
-              '\tSubSection "Display"', "\t\tDepth %d" % values["depth"], "\t\tVirtual %d %d" % size, "\tEndSubSection", "EndSection"]
+    lines += ['Section "Screen"', '\tIdentifier "vmconfig"', '\tDevice "vmconfig"', "\tDefaultDepth %s" % values["depth"],
+              '\tSubSection "Display"', "\t\tDepth %s" % values["depth"], "\t\tVirtual %d %d" % size, "\tEndSubSection", "EndSection"]
     return "\n".join(lines) + "\n"
+
+
+def _given(values: Mapping[str, Any]) -> Any:
+    return monitors.parse(str(values["monitors"])) if isinstance(values["monitors"], str) else values["monitors"]
+
+
+def _kib(value: Any) -> Optional[int]:
+    """Templates make text of a number; nothing is no number."""
+    return int(value) if re.fullmatch("[0-9]{1,10}", str(value)) else None
 
 
 def _monitor(number: int, monitor: Monitor, size: Screen, dummy: bool) -> List[str]:
@@ -89,4 +109,4 @@ def _modeline(monitor: Monitor) -> str:
         _mode(monitor), clock / 1000, width, width + 1, width + 2, width + 3, height, height + 1, height + 2, height + 3)
 
 
-TEXTS = {"20-display.conf": display_conf}
+TEXTS = {"20-display.conf": display_conf, "20-display.problems": problems}
