@@ -284,13 +284,11 @@ def test_a_service_that_never_ends(machine, tmp_path, monkeypatch):
     text, results = failed(service="test.Endless", stdin="x", timeout=0.7)
     taken = time.monotonic() - begun
     print("timeout 0.7 s: ended after %.2f s" % taken)
-    assert taken < 1.4
+    assert taken < 2.0
     assert "no end within 0.7 seconds (timeout)" in text and machine.client in text
     assert results["work"]["failure"] == "timed_out"
-    for pid in pids.read_text().split()[-2:]:
-        assert not os.path.exists("/proc/" + pid) or _is_zombie(pid)
-    with within(3):
-        while machine.running():
+    with within(5):
+        while machine.running() or any(map(_runs, pids.read_text().split()[-2:])):
             time.sleep(0.05)
 
 
@@ -298,9 +296,13 @@ def _path_of(name):
     return next(path for path in (os.path.join(folder, name) for folder in os.environ["PATH"].split(":")) if os.path.exists(path))
 
 
-def _is_zombie(pid):
-    with open("/proc/%s/stat" % pid, encoding="ascii") as stream:
-        return stream.read().split(") ")[1][0] == "Z"
+def _runs(pid):
+    """Not one that has ended, and that nobody has waited for yet."""
+    try:
+        with open("/proc/%s/stat" % pid, encoding="ascii") as stream:
+            return stream.read().split(") ")[1][0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def test_ten_megabytes(machine):
@@ -598,7 +600,9 @@ def test_who_ends_the_module_ends_what_it_started(work, tmp_path):
         process.send_signal(signal.SIGTERM)
         assert process.wait() == 128 + signal.SIGTERM
     process.stdout.close()
-    assert not os.path.exists("/proc/%d" % pid) or _is_zombie(str(pid))
+    with within(5):
+        while _runs(pid):
+            time.sleep(0.05)
 
 
 def _with_profile(program):
