@@ -178,7 +178,7 @@ options:
   state_dir:
     description:
       - Where is kept what each qube was last told, a file for a qube. The folder must belong to the user, and nobody else may write to it.
-      - By default C(/run/qubes-vmconfig) for root, and C(qubes-vmconfig) in E(XDG_RUNTIME_DIR) for others, which both are lost when the machine restarts.
+      - By default what the environment variable E(QUBES_VMCONFIG_STATE_DIR) of the target says, else C(/run/qubes-vmconfig) for root, and C(qubes-vmconfig) in E(XDG_RUNTIME_DIR) for others, which both are lost when the machine restarts.
       - A record holds for one run of the qube, told by the property C(xid); where the Admin API does not tell it, there is no record, and each
         run sends.
     type: path
@@ -308,7 +308,7 @@ stderr:
   sample: ""
 """
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, env_fallback
 
 from ansible_collections.qubes.vmconfig.plugins.module_utils._arguments import run
 from ansible_collections.qubes.vmconfig.plugins.module_utils._rpc.task import from_options, perform
@@ -347,7 +347,7 @@ def main():
             output=dict(type="bool", default=False),
             output_limit=dict(type="int", default=65536),
             force=dict(type="bool", default=False),
-            state_dir=dict(type="path"),
+            state_dir=dict(type="path", fallback=(env_fallback, ["QUBES_VMCONFIG_STATE_DIR"])),
         ),
         mutually_exclusive=[("qube", "qubes"), WAYS, ("stdin", "stdin_base64")],
         required_one_of=[("qube", "qubes"), WAYS],

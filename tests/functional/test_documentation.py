@@ -93,7 +93,6 @@ def every_example_run(xen, docs, tmp_path_factory):
     """All examples in one play for dom0 and one for a qube's inside; each with what it returned."""
     folder = tmp_path_factory.mktemp("examples")
     (folder / "qubes.yml").write_text("work:\n  qubes-timezone: Europe/Warsaw\nhalted:\n  qubes-timezone: UTC\n")
-    (folder / "state").mkdir(mode=0o700)
     lab = running_lab()
     admin = adminlab.AdminLab()
     admin.start()
@@ -114,7 +113,7 @@ def every_example_run(xen, docs, tmp_path_factory):
                 tasks["%s_%s_%d" % (kind, name.replace(".", "_"), number)] = task
         inside = {label: task for label, task in tasks.items() if task["name"] in INSIDE}
         outside = {label: task for label, task in tasks.items() if label not in inside}
-        env = environment(XENSTORED_PATH=lab.socket, QUBES_VMCONFIG_STORE=lab.url, XDG_RUNTIME_DIR=str(folder / "state"), **admin.environment())
+        env = environment(XENSTORED_PATH=lab.socket, QUBES_VMCONFIG_STORE=lab.url, QUBES_VMCONFIG_STATE_DIR=str(folder / "state"), **admin.environment())
         played = [run_examples(folder / place, chosen, hosts, env, folder / "qubes.yml")
                   for place, chosen, hosts in (("outside", outside, {"dom0": {}}), ("inside", inside, {"guest": {"vmconfig_store": lab.guest(7).url}}))]
         return tasks, played, lab.ls("/local/domain/7"), lab.ls("/local/domain/9"), lab.perms("/local/domain/7/vm-config/ticket"), admin.features("work")

@@ -111,7 +111,6 @@ def from_management_qube(lab, folder):
 
 
 def clocks_and_monitors(lab, folder):
-    (folder / "state").mkdir(mode=0o700)
     with adminlab.AdminLab() as admin:
         admin.add_many({"work": {}, "personal": {}, "vault": {"state": "Halted"}})
         admin.service("qubes.GetDate", "#!/bin/sh\ntest $LAB_QUBE = work || exec date -u -Iseconds\nexec date -u -Iseconds -d '+1 hour'\n")
@@ -119,7 +118,7 @@ def clocks_and_monitors(lab, folder):
             admin.recorder(service)
         for _run in range(2):
             run_example(folder, "clocks-and-monitors.yml", {"hosts": {"localhost": {}}},
-                        env=environment(XDG_RUNTIME_DIR=str(folder / "state"), **admin.environment("dom0")))
+                        env=environment(QUBES_VMCONFIG_STATE_DIR=str(folder / "state"), **admin.environment("dom0")))
         assert sorted(admin.records()) == ["personal.qubes.SetMonitorLayout", "work.qubes.SetDateTime", "work.qubes.SetMonitorLayout"]
         assert admin.records()["work.qubes.SetMonitorLayout"] == b"1920 1080 0 0\n2560 1440 1920 0\n"
         assert [call.service for call in admin.calls()].count("qubes.SetMonitorLayout") == 2
