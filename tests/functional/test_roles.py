@@ -1,0 +1,214 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""All roles for one qube, as the playbooks run them: on a machine of its own, and with values that a hostile qube would have."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+
+import pytest
+import qubesdblab
+from ansible_collections.qubes.vmconfig.plugins.module_utils import _boot
+from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import ROLES
+from machines import Machine, plugged
+from playing import environment, run
+
+MAC = "00:16:3e:5e:6c:00"
+NETVM = {
+    "name": "sys-net", "type": "AppVM", "qubes-vm-type": "NetVM", "qubes-vm-persistence": "full", "qubes-timezone": "Europe/Warsaw",
+    "keyboard-layout": "us,se++grp:alt_shift_toggle", "qubes-mac": MAC, "qubes-ip": "10.137.0.12", "qubes-netmask": "255.255.255.255",
+    "qubes-gateway": "10.138.2.5", "qubes-primary-dns": "10.139.1.1", "qubes-secondary-dns": "10.139.1.2", "qubes-service/cups": "1",
+    "qubes-service/network-manager": "0", "qubes-ip6": "fd09:24ef:4179::a89:c", "qubes-gateway6": "fd09:24ef:4179::a8a:205",
+    "qubes-netvm-network": "10.137.0.12", "qubes-netvm-gateway": "10.137.0.12", "qubes-netvm-primary-dns": "10.139.1.1",
+    "qubes-netvm-secondary-dns": "10.139.1.2", "vm-config/proxy": "http://10.137.0.1:3128", "vm-config/monitors": "1920x1080+0+0",
+}
+MOST_TASKS = 25
+
+# Notes what each task, or each of its items, was that ran on a target.
+REACHED = """
+from ansible.plugins.callback import CallbackBase
+import json, os
+
+LOCAL = ("assert", "debug", "fail", "import_role", "include_role", "include_tasks", "meta", "set_fact", "validate_argument_spec")
+
+
+class CallbackModule(CallbackBase):
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "reached"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def _note(self, result):
+        action = result._task.action.rpartition(".")[2]
+        if action not in LOCAL and not (result._task.loop and "results" in result._result):
+            with open(os.environ["REACHED_FILE"], "a") as stream:
+                stream.write(json.dumps([action, result._task.get_name()]) + "\\n")
+
+    v2_runner_on_ok = v2_runner_item_on_ok = v2_runner_on_failed = v2_runner_item_on_failed = _note
+"""
+
+
+class Netvm:
+    """A machine without the agent, and playbooks that are run on it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.machine = Machine(folder, "sys-net")
+        self.machine.run("mkdir", "-p", "/etc/systemd/network", "/etc/systemd/system/multi-user.target.wants", "/etc/sysctl.d", "/etc/default")
+        self.machine.put("/etc/systemd/system/multi-user.target.wants/systemd-networkd.service")
+        self.machine.put("/etc/resolv.conf", "nameserver 192.0.2.1\n")
+        plugged(self.machine, "eth0", MAC)
+        (folder / "store.json").write_text(json.dumps({"sys-net": NETVM}))
+        (folder / "callbacks").mkdir()
+        (folder / "callbacks" / "reached.py").write_text(REACHED)
+
+    def play(self, name, *args):
+        """Runs a playbook of ours. What it said, and what ran on the target."""
+        reached = self.folder / "reached"
+        reached.write_text("")
+        inventory = {"hosts": {"sys-net": {
+            "ansible_python_interpreter": self.machine.python, "vmconfig_qube": "sys-net", "vmconfig_store": "file://%s/store.json" % self.folder,
+            "vm_config_files": [{"name": "proxy", "dest": "/etc/proxy"}], "xkb_display": ""}}}
+        env = environment(REACHED_FILE=str(reached), ANSIBLE_CALLBACKS_ENABLED="reached", ANSIBLE_CALLBACK_PLUGINS=str(self.folder / "callbacks"))
+        done = run(self.folder, "qubes.vmconfig." + name, inventory, args, env)
+        return done, [json.loads(line) for line in reached.read_text().splitlines()]
+
+
+@pytest.fixture(name="netvm", scope="module")
+def one_netvm(tmp_path_factory):
+    netvm = Netvm(tmp_path_factory.mktemp("netvm"))
+    yield netvm
+    netvm.machine.stop()
+
+
+def test_an_audit_touches_nothing_and_what_it_lists_is_done_once(netvm):
+    before = netvm.machine.settled()
+    audit, dummy = netvm.play("audit", "-e", "audit_fail_on_drift=true")
+    text = audit.stdout.decode()
+    assert netvm.machine.settled() == before
+    assert audit.returncode == 2
+    for said in ("/etc/localtime differs (timezone)", "/etc/default/keyboard differs (xkb)", "interface eth0 differs (uplink)",
+                 "/etc/resolv.conf differs (resolver)", "/run/qubes-service/cups differs (services)", "chain dnat-dns differs (dns_redirect)",
+                 "/etc/proxy differs (vm_config)", "/etc/X11/xorg.conf.d/20-display.conf differs (display)"):
+        assert said in text
+    first, dummy = netvm.play("apply")
+    assert first.returncode == 0, first.stdout.decode()
+    after = netvm.machine.settled()
+    assert after != before
+    again, reached = netvm.play("apply")
+    assert again.returncode == 0 and re.findall("changed=([0-9]+)", again.stdout.decode()) == ["0"], again.stdout.decode()
+    assert netvm.machine.settled() == after
+    assert [action for action, dummy in reached].count("keys_info") == 1
+    assert len(reached) <= MOST_TASKS, reached
+    clean, reached = netvm.play("audit", "-e", "audit_fail_on_drift=true")
+    assert clean.returncode == 0 and "Nothing differs." in clean.stdout.decode(), clean.stdout.decode()
+    assert [action for action, dummy in reached].count("keys_info") == 1
+
+
+# -- values that nobody should believe: add yours --
+
+HOSTILE = [
+    "10.139.1.1\nnameserver 6.6.6.6",
+    '"; reboot #',
+    "../../../etc/shadow",
+    "/etc/shadow",
+    "$(touch MARKER)",
+    "`touch MARKER`",
+    "{{ lookup('pipe', 'touch MARKER') }}",
+    "{% for x in range(10 ** 9) %}{% endfor %}",
+    "x" * 3000,
+    "\x1b[31mred\x1b]0;title\x07",
+    "\u202etxt.exe",
+    "us\r\nOption \"XkbOptions\" \"terminate:ctrl_alt_bksp\"",
+    "-o /etc/shadow",
+    "' || true; '",
+    "1; drop table ip qubes; }",
+    "\u0661\u0662\u0667.0.0.1",
+]
+# The keys that each role reads, and one value that is good.
+GOOD = {key: value for key, value in NETVM.items() if key not in ("name", "type", "qubes-vm-type", "qubes-vm-persistence", "vm-config/proxy")}
+ROLE_OF = {
+    "qubes-timezone": "timezone", "keyboard-layout": "xkb", "vm-config/monitors": "display", "qubes-service/cups": "services",
+    "qubes-service/network-manager": "services", "qubes-primary-dns": "resolver", "qubes-secondary-dns": "resolver",
+    **{key: "dns_redirect" for key in GOOD if key.startswith("qubes-netvm-")},
+    **{key: "uplink" for key in ("qubes-mac", "qubes-ip", "qubes-netmask", "qubes-gateway", "qubes-ip6", "qubes-gateway6")},
+}
+
+
+def tree(folder):
+    """Every file with what is in it and when it was changed."""
+    found = {}
+    for path, dummy, names in os.walk(str(folder)):
+        for name in names:
+            full = os.path.join(path, name)
+            found[os.path.relpath(full, str(folder))] = (os.readlink(full) if os.path.islink(full) else open(full, "rb").read(), os.lstat(full).st_mtime_ns)
+    return found
+
+
+@pytest.fixture(name="rendered", scope="module")
+def rendered_at_start(tmp_path_factory):
+    """A qube that renders all roles at its start, from a QubesDB daemon, and has done so with good values."""
+    root = tmp_path_factory.mktemp("rendered")
+    (root / "parts").mkdir()
+    for role in ROLES:
+        (root / "parts" / (role + ".json")).write_text(json.dumps({"family": "Debian", "take_over": False, "variables": {}}))
+    wants = root / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True)
+    (wants / "systemd-networkd.service").write_text("")
+    with qubesdblab.QubesdbLab() as lab:
+        lab.add_own(NETVM)
+        assert start(lab, root) == (0, [])
+        yield lab, root
+
+
+def start(lab, root):
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        code = _boot.main(["--root", str(root), "--store", lab.url, str(root)])
+    return code, said.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("key", ROLE_OF)
+def test_no_start_believes_a_hostile_value(rendered, key):
+    lab, root = rendered
+    before = tree(root)
+    for value in HOSTILE:
+        lab.put("self", key, value)
+        code, said = start(lab, root)
+        assert code == 1 and said and all(line.isprintable() and len(line) < 1500 for line in said), (value, said)
+        # It names what is refused: the key, or where a zone or a layout is well formed and not there, the value.
+        assert any(line.startswith("qubes-vmconfig: %s: " % ROLE_OF[key]) for line in said), (value, said)
+        there = tree(root)
+        assert there == before or {name for name in there if there[name] != before.get(name)} == set(), value
+    lab.put("self", key, NETVM[key])
+    assert start(lab, root) == (0, [])
+
+
+def test_no_role_believes_a_hostile_value(tmp_path):
+    """Each key with one of the values, the values in turn: nothing is written, and the error names qube and key."""
+    cases = {"qube-%02d" % number: (key, HOSTILE[number % len(HOSTILE)].replace("MARKER", str(tmp_path / "MARKER")))
+             for number, key in enumerate(ROLE_OF)}
+    served = {key: NETVM[key] for key in ("type", "qubes-vm-type", "qubes-vm-persistence")}
+    (tmp_path / "store.json").write_text(json.dumps({qube: {**served, key: value} for qube, (key, value) in cases.items()}))
+    (tmp_path / "play.yml").write_text(json.dumps([{"name": "Render", "hosts": "all:!reader", "gather_facts": False, "roles": [
+        {"role": "qubes.vmconfig." + ROLE_OF[key]} for key in ("qubes-timezone", "keyboard-layout", "qubes-ip", "qubes-primary-dns", "qubes-service/cups",
+                                                             "qubes-netvm-network", "vm-config/monitors")]}]))
+    inventory = {"hosts": {"reader": {}, **{qube: {"vmconfig_destdir": str(tmp_path / "roots" / qube)} for qube in cases}},
+                 "vars": {"vmconfig_family": "Debian", "vmconfig_read_from": "reader", "vmconfig_store": "file://%s/store.json" % tmp_path}}
+    done = run(tmp_path, "play.yml", inventory, (), environment(ANSIBLE_FORKS="4"))
+    text = done.stdout.decode()
+    for qube, (key, value) in cases.items():
+        fatal = re.findall(r"(?m)^fatal: \[%s\]: FAILED! => (.*)$" % qube, text)
+        assert len(fatal) == 1, (qube, key, value, text[-3000:])
+        message = json.loads(fatal[0])["msg"]
+        assert qube in message and key in message and message.isprintable(), (key, value, message)
+    assert not (tmp_path / "MARKER").exists()
+    # What comes before the role that refuses has other keys to read: nothing but services of the qube's type.
+    written = [name for name in tree(tmp_path / "roots") if "/run/qubes-service/" not in name]
+    assert written == []
