@@ -44,7 +44,7 @@ class CallbackModule(CallbackBase):
     CALLBACK_NAME = "reached"
     CALLBACK_NEEDS_ENABLED = True
 
-    def _note(self, result):
+    def _note(self, result, **dummy):
         action = result._task.action.rpartition(".")[2]
         if action not in LOCAL and not (result._task.loop and "results" in result._result):
             with open(os.environ["REACHED_FILE"], "a") as stream:
@@ -93,9 +93,9 @@ def test_an_audit_touches_nothing_and_what_it_lists_is_done_once(netvm):
     text = audit.stdout.decode()
     assert netvm.machine.settled() == before
     assert audit.returncode == 2
-    for said in ("/etc/localtime differs (timezone)", "/etc/default/keyboard differs (xkb)", "interface eth0 differs (uplink)",
-                 "/etc/resolv.conf differs (resolver)", "/run/qubes-service/cups differs (services)", "chain dnat-dns differs (dns_redirect)",
-                 "/etc/proxy differs (vm_config)", "/etc/X11/xorg.conf.d/20-display.conf differs (display)"):
+    for said in ("/etc/localtime differs (qubes.vmconfig.timezone)", "/etc/default/keyboard differs (qubes.vmconfig.xkb)", "interface eth0 differs (qubes.vmconfig.uplink)",
+                 "/etc/resolv.conf differs (qubes.vmconfig.resolver)", "/run/qubes-service/cups differs (qubes.vmconfig.services)", "chain dnat-dns differs (qubes.vmconfig.dns_redirect)",
+                 "/etc/proxy differs (qubes.vmconfig.vm_config)", "/etc/X11/xorg.conf.d/20-display.conf differs (qubes.vmconfig.display)"):
         assert said in text
     first, dummy = netvm.play("apply")
     assert first.returncode == 0, first.stdout.decode()
