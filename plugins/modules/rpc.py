@@ -178,7 +178,8 @@ options:
   state_dir:
     description:
       - Where is kept what each qube was last told, a file for a qube. The folder must belong to the user, and nobody else may write to it.
-      - By default what the environment variable E(QUBES_VMCONFIG_STATE_DIR) of the target says, else C(/run/qubes-vmconfig) for root, and C(qubes-vmconfig) in E(XDG_RUNTIME_DIR) for others, which both are lost when the machine restarts.
+      - By default what the environment variable E(QUBES_VMCONFIG_STATE_DIR) of the target says, else C(/run/qubes-vmconfig) for root, and
+        C(qubes-vmconfig) in E(XDG_RUNTIME_DIR) for others, which both are lost when the machine restarts.
       - A record holds for one run of the qube, told by the property C(xid); where the Admin API does not tell it, there is no record, and each
         run sends.
     type: path
