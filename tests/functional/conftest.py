@@ -21,6 +21,10 @@ import xenlab  # noqa: E402  # pylint: disable=wrong-import-position
 from harness import DOMIDS, SEED, STORES, TREES  # noqa: E402  # pylint: disable=wrong-import-position
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes long; `make test-all` alone runs it, and a short form of it is in `make test`")
+
+
 @pytest.fixture(name="xen", scope="session")
 def have_xen():
     """The daemon's programs. Debian has them, so there a lack of them is a failure; elsewhere it is said at the end of the run."""

@@ -14,7 +14,7 @@ import time
 from typing import List
 
 # What programs look for in /etc wherever they run.
-COPIED = ("group", "ld.so.cache", "nsswitch.conf", "passwd")
+COPIED = ("group", "ld.so.cache", "nsswitch.conf", "os-release", "passwd")
 BEGIN = """
 mount --bind "$1/etc" /etc
 mount -t tmpfs run /run

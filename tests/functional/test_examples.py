@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import pathlib
+import pwd
 import re
 import shutil
 
@@ -226,6 +228,39 @@ def page_of_network(role, expected):
     return page
 
 
+def page_of_roles(lab, folder):
+    """SecureDrop's client; the owner is whoever runs the tests, for this machine has no such user."""
+    playbook, = blocks("docs/roles.md")
+    me, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
+    (folder / "site.yml").write_text(playbook.replace("owner: user", "owner: " + me).replace("group: user", "group: " + group))
+    (folder / "templates").mkdir()
+    (folder / "templates" / "config.json.j2").write_text(re.findall(r"(?m)^```\n(.*\{\{ value \}\}.*\n)```$", (ROOT / "docs/roles.md").read_text())[0])
+    give(lab, 7, {**RENDERED, "vm-config/SD_SUBMISSION_KEY_FPR": "65A1B5FF"})
+    inventory = {"hosts": {"sd-app": {"vmconfig_store": lab.guest(7).url}}, "vars": {"vmconfig_destdir": str(folder / "root"), **FAMILY}}
+    ran(run(folder, "site.yml", inventory))
+    assert files_of(folder / "root") == {"home/user/.config/SDCLIENT/config.json": '{"journalist_key_fingerprint": "65A1B5FF"}\n'}
+
+
+def page_of_services(lab, folder):
+    playbook, = blocks("roles/services/README.md")
+    (folder / "site.yml").write_text(playbook)
+    give(lab, 7, {**RENDERED, "qubes-service/cups": "1", "qubes-service/clocksync": "0"})
+    inventory = {"children": {"qubes": {"hosts": {"work": {"vmconfig_store": lab.guest(7).url}}}},
+                 "vars": {"vmconfig_destdir": str(folder / "root"), **FAMILY}}
+    ran(run(folder, "site.yml", inventory))
+    assert files_of(folder / "root") == {"run/qubes-service/cups": ""}
+
+
+def page_of_vm_config(lab, folder):
+    playbook, = blocks("roles/vm_config/README.md")
+    (folder / "site.yml").write_text(playbook)
+    give(lab, 7, {**RENDERED, "vm-config/proxy": "http://10.137.0.1:3128"})
+    inventory = {"children": {"qubes": {"hosts": {"work": {"vmconfig_store": lab.guest(7).url}}}},
+                 "vars": {"vmconfig_destdir": str(folder / "root"), **FAMILY}}
+    ran(run(folder, "site.yml", inventory))
+    assert files_of(folder / "root") == {"etc/proxy": "http://10.137.0.1:3128\n"}
+
+
 UPLINK = {"etc/systemd/network/10-qubes-uplink.network": "Address=10.137.0.12/32"}
 REDIRECT = {
     "etc/qubes-vmconfig/dns-redirect.nft": "add rule ip qubes dnat-dns ip daddr 10.139.1.1 udp dport 53 dnat to 10.139.1.2",
@@ -242,13 +277,16 @@ RUNS = {
     "examples/plain-xen.yml": plain_xen,
     "examples/qubes.yml": declaration,
     "README.md": readme,
+    "docs/roles.md": page_of_roles,
     "docs/stores.md": page_of_stores,
     "roles/dns_redirect/README.md": page_of_network("dns_redirect", REDIRECT),
     "roles/display/README.md": page_of_role("display"),
     "roles/read_keys/README.md": page_of_role("read_keys"),
     "roles/resolver/README.md": page_of_role("resolver"),
+    "roles/services/README.md": page_of_services,
     "roles/timezone/README.md": page_of_role("timezone"),
     "roles/uplink/README.md": page_of_network("uplink", UPLINK),
+    "roles/vm_config/README.md": page_of_vm_config,
     "roles/xkb/README.md": page_of_role("xkb"),
 }
 

@@ -24,13 +24,13 @@ mount --bind etc /etc
 test -e /etc/it-is-a-copy
 mkdir -p /tmp/.X11-unix
 mount -t tmpfs -o mode=1777 none /tmp/.X11-unix
-Xvfb :%(display)d -noreset -nolisten tcp > xvfb.log 2>&1 &
+Xvfb :%(display)d -nolock -noreset -nolisten tcp > xvfb.log 2>&1 &
 server=$!
 trap 'kill $server' EXIT
 until setxkbmap -display :%(display)d -query > begin.query 2> /dev/null; do kill -0 $server; sleep 0.1; done
 %(command)s
 """
-# Its lock is in /tmp, where others that test have theirs.
+# Without a lock, which one that was killed would leave in /tmp. Its socket is where no other machine looks.
 DISPLAY = 100 + os.getpid() % 900
 
 

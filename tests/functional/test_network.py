@@ -462,6 +462,7 @@ def begun(folder, name, case):
     return machine
 
 
+@pytest.mark.long
 def test_what_is_refused_changes_nothing(played):
     dummy, before, checked, ran, dummy = played
     for each in (checked, ran):
@@ -469,6 +470,7 @@ def test_what_is_refused_changes_nothing(played):
         assert each.states["resolver"] == before["resolver"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["serves", "agent"])
 def test_check_mode_tells_the_same_and_changes_nothing(played, name):
     dummy, before, checked, ran, dummy = played
@@ -477,6 +479,7 @@ def test_check_mode_tells_the_same_and_changes_nothing(played, name):
     assert bool(ran.changes(name)) == (ran.states[name] != before[name])
 
 
+@pytest.mark.long
 def test_the_second_run_changes_nothing(played):
     dummy, dummy, dummy, ran, again = played
     assert again.code == 0 and re.findall("changed=([0-9]+)", again.text) == ["0"] * len([case for case in CASES.values() if case.again]), again.text
@@ -484,12 +487,14 @@ def test_the_second_run_changes_nothing(played):
         assert not case.again or again.states[name] == ran.states[name]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["agent", "removed"])
 def test_what_is_the_agents_or_has_no_key_stays(played, name):
     dummy, before, dummy, ran, dummy = played
     assert ran.changes(name) == [] and ran.states[name] == before[name]
 
 
+@pytest.mark.long
 def test_what_is_left_to_the_agent_is_said(played):
     dummy, dummy, checked, ran, dummy = played
     for each in (checked, ran):
@@ -497,6 +502,7 @@ def test_what_is_left_to_the_agent_is_said(played):
         assert "Left to the Qubes agent, and set here with vmconfig_take_over: chain dnat-dns, net.ipv4.ip_forward, net.ipv6.conf.all.forwarding" in each.text
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name, interface", [("serves", "ens5"), ("taken", "eth0")])
 def test_the_network_is_as_the_keys_say(played, name, interface):
     machine = played[0][name]
@@ -507,6 +513,7 @@ def test_the_network_is_as_the_keys_say(played, name, interface):
     assert machine.run("sysctl", "-n", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding").split() == ["1", "1"]
 
 
+@pytest.mark.long
 def test_what_is_kept_for_the_next_start_does_the_same(played):
     machine = played[0]["serves"]
     rules_now = rules(machine)
@@ -523,6 +530,7 @@ def test_what_is_kept_for_the_next_start_does_the_same(played):
     assert "qubes-vmconfig" not in machine.run("sh", "-c", 'SYSTEMD_UNIT_PATH=/etc/systemd/system: systemd-analyze verify --man=no "$1" 2>&1', "sh", unit)
 
 
+@pytest.mark.long
 def test_the_files_are_those_of_the_formats(played):
     machine = played[0]["serves"]
     for file in uplink.files(uplink.wanted({"network": KEYS6}), "Debian", uplink.Machine(networkd=True)):

@@ -40,6 +40,7 @@ GROUP_TIMEOUT = 1800
 PROBLEMS_SHOWN = 20
 # Functional tests that mostly wait for a time to be over, and so cost those beside them little.
 WAITING = ["tests/functional/test_%s.py" % name for name in ("faults", "qubesdb", "waiting")]
+FUNCTIONAL = ["tests/functional", "tests/lab", *("--ignore=" + path for path in WAITING)]
 # ansible-test only warns when it skips these, for want of a tool.
 SANITY_MUST_RUN = {"pep8", "pylint", "shellcheck", "validate-modules", "yamllint"}
 
@@ -258,7 +259,11 @@ def unit(result: Result, venv: Venv, args: t.List[str]) -> None:
 
 def functional(result: Result, venv: Venv, args: t.List[str]) -> None:
     # One after the other: they start daemons, and watch the clock.
-    _pytest(result, venv, args or ["tests/functional", "tests/lab", *("--ignore=" + path for path in WAITING)])
+    _pytest(result, venv, args or [*FUNCTIONAL, "-m", "not long"])
+
+
+def long(result: Result, venv: Venv, args: t.List[str]) -> None:
+    _pytest(result, venv, args or [*FUNCTIONAL, "-m", "long"])
 
 
 def waiting(result: Result, venv: Venv, args: t.List[str]) -> None:
@@ -346,6 +351,7 @@ class Job(t.NamedTuple):
 LAB = ("venv", "compiler", "xkb")
 GROUPS = {
     "functional": Group(functional, "test", "", (*LAB, "display", "network")),
+    "long": Group(long, "test", "", (*LAB, "display", "network")),
     "waiting": Group(waiting, "test", "", LAB),
     "integration": Group(integration, "test", TREE, (*LAB, "xorg", "ssh")),
     "sanity": Group(sanity, "test", SOURCES),
@@ -376,7 +382,7 @@ def plan_all(python: Python, core: str) -> t.Tuple[t.List[Job], t.List[str]]:
     """Everything: `test` with every Python, galaxy-importer, the oldest and the newest core. Also says what this machine lacks."""
     pythons = setup.find_pythons()
     absent = ["sanity on Python %s" % version for version in setup.TARGET_PYTHONS if version not in pythons]
-    jobs = plan([*(name for name in TEST if name != "sanity"), "importer"], python, core, [])
+    jobs = plan([*(name for name in TEST if name != "sanity"), "long", "importer"], python, core, [])
     jobs += plan(["sanity"], python, core, [], pythons=list(pythons.values()))
     for other, versions in (setup.OLDEST_CORE, setup.NEWEST_CORE):
         found = next((pythons[version] for version in versions if version in pythons), None)
