@@ -25,7 +25,7 @@ help:
 demo:
 	$(RUN) demo --store $(or $(STORE),file)
 
-test test-all sanity unit functional long integration lint importer bench build:
+test test-all sanity unit functional long waiting integration lint importer bench build:
 	$(RUN) $@ $(ARGS)
 
 clean:

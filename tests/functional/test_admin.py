@@ -335,14 +335,26 @@ def test_an_undo_ends_with_the_first_call_that_is_not_answered(work, tmp_path, m
         complains({"work": declared}, ["these changes stand: 'vm-config/a', 'vm-config/b'", "'vm-config/f'"], timeout=TIMEOUT)
 
 
+def test_a_wait_keeps_its_time_though_a_call_is_stuck(work, tmp_path, monkeypatch):
+    in_front(tmp_path, monkeypatch, '"work admin.vm.feature.Get"*', "sleep 60")
+    code = ("import sys, time\nfrom harness import opened\nfrom ansible_collections.qubes.vmconfig.plugins.module_utils import _wait\nbegun = time.monotonic()\n"
+            "try:\n    _wait.wait(opened('admin', 30), _wait.Task('work', 'vm-config/x', 'present', timeout=1))\n"
+            "except Exception as error:\n    print(time.monotonic() - begun, error)\n")
+    done = subprocess.run([sys.executable, "-c", code], env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)), stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, encoding="utf-8", timeout=50, check=False)
+    seconds, dummy, message = done.stdout.partition(" ")
+    assert 1 <= float(seconds) < 2.5, done.stdout
+    assert "'work'" in message and "1 seconds to wait are over" in message
+
+
 def test_what_has_not_begun_never_does_after_an_interrupt(work):
     """As Ctrl-C: the jobs that run end, and of those that wait none begins."""
     begun = []
-    with pytest.raises(KeyboardInterrupt), Threads(2) as threads:
+    with pytest.raises(KeyboardInterrupt), Threads(2, lambda: begun.append("stopped")) as threads:
         for number in range(20):
             threads.begin(str(number), lambda number=number: begun.append(number) or time.sleep(0.2))
         raise KeyboardInterrupt
-    assert len(begun) <= 2
+    assert len(begun) <= 3 and "stopped" in begun
 
 
 def test_a_call_that_was_not_answered_in_time_is_not_undone_by_more(work, tmp_path, monkeypatch):

@@ -22,6 +22,9 @@ import qubesdblab
 import yaml
 from playing import environment, run
 
+# A short form is in test_roles.py.
+pytestmark = pytest.mark.long
+
 FOLDER = "usr/lib/qubes-vmconfig"
 UNIT = "etc/systemd/system/qubes-vmconfig.service"
 ROLES = ["timezone", "xkb", "resolver", "services", "vm_config", "display"]

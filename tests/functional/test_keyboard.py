@@ -39,6 +39,8 @@ def playbook(folder, plays):
     return "play.yml"
 
 
+pytestmark = pytest.mark.long
+
 # Plays in their order: the qube that it is, whether it is check mode, and what is set beside.
 STEPS = {
     "checked": ("two", True, {}),

@@ -302,6 +302,7 @@ def integration_in_lab(args: t.List[str]) -> None:
     config = {name.lower().replace("xenlab_", "lab_"): os.environ[name] for name in ("XENLAB_URL", "XENLAB_SOCKET", "XENLAB_BIN")}
     config.update({name.lower().replace("qubesdblab_", "lab_qubesdb_"): os.environ[name] for name in ("QUBESDBLAB_URL", "QUBESDBLAB_CONTROL")})
     # ansible-test runs the targets on a copy, without the lab.
+    config["lab_long"] = os.environ.get("LAB_LONG", "")
     config["lab_files"] = os.path.join(os.getcwd(), "tests", "lab")
     with open(os.path.join("tests", "integration", "integration_config.yml"), "w", encoding="utf-8") as stream:
         json.dump(config, stream)
@@ -351,7 +352,7 @@ class Job(t.NamedTuple):
 LAB = ("venv", "compiler", "xkb")
 GROUPS = {
     "functional": Group(functional, "test", "", (*LAB, "display", "network")),
-    "long": Group(long, "test", "", (*LAB, "display", "network")),
+    "long": Group(long, "test", "", (*LAB, "display", "network", "debian", "ssh")),
     "waiting": Group(waiting, "test", "", LAB),
     "integration": Group(integration, "test", TREE, (*LAB, "xorg", "ssh")),
     "sanity": Group(sanity, "test", SOURCES),
@@ -481,7 +482,9 @@ def main() -> int:
         print(os.path.relpath(artifact, ROOT))
         return 0
 
-    names = TEST if options.what.startswith("test") else [options.what]
+    if options.what == "test-all":
+        os.environ["LAB_LONG"] = "1"
+    names = {"test": [*TEST], "test-all": [*TEST, "long"]}.get(options.what, [options.what])
     setup.packages(*dict.fromkeys(need for name in names for need in (GROUPS[name].packages if name in GROUPS else LAB)))
     venv = Venv("test", python, core)
     setup.ready(venv)

@@ -86,7 +86,7 @@ def find_pythons() -> t.Dict[str, Python]:
 
 
 def packages(*needs: str) -> None:
-    """Installs, or names, the system packages behind `needs`: venv, compiler, xkb, display, xorg, ssh, network."""
+    """Installs, or names, the system packages behind `needs`, which are those of _MISSING."""
     missing = [package for need in needs for package in _MISSING[need]()]
     if not missing:
         return
@@ -145,7 +145,13 @@ def _missing_network() -> t.List[str]:
     return [package for program, package in programs.items() if not shutil.which(program, path=SYSTEM_PATH)]
 
 
+def _missing_debian() -> t.List[str]:
+    """What makes a Debian to test on, which needs root."""
+    return [] if os.geteuid() or os.path.exists("/usr/sbin/debootstrap") else ["debootstrap"]
+
+
 _MISSING = {
+    "debian": _missing_debian,
     "venv": _missing_venv, "compiler": _missing_compiler, "xkb": _missing_xkb, "display": _missing_display, "xorg": _missing_xorg,
     "ssh": _missing_ssh, "network": _missing_network,
 }

@@ -17,7 +17,7 @@ import re
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from .. import _interface
+from .. import _child, _interface
 from .._errors import QubeMissing, StoreError, Unfinished, names
 from .._interface import Row, Selection
 from .._plan import UNTOLD, Change, Snapshot
@@ -104,7 +104,7 @@ class AdminStore(SideBySide):
     # reading
 
     def _work(self) -> Work:
-        return Threads(SIDE_BY_SIDE)
+        return Threads(SIDE_BY_SIDE, _child.end_all)
 
     def _reading(self, qube: str, selection: Selection) -> Callable[[], Snapshot]:
         return functools.partial(self._read, qube, selection)

@@ -40,10 +40,11 @@ class Work:
 
 
 class Threads(Work):
-    """Jobs are functions, each in a thread; ``most`` at the same time."""
+    """Jobs are functions, each in a thread; ``most`` at the same time. ``stop`` ends what they wait for."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, stop: Callable[[], None]) -> None:
         self._pool = ThreadPoolExecutor(most)
+        self._stop = stop
         self._running: Dict[Future, str] = {}
 
     def begin(self, qube: str, job: Callable[[], Any]) -> None:
@@ -64,6 +65,8 @@ class Threads(Work):
             return Ended(qube, None, error)
 
     def __exit__(self, *error: object) -> None:
-        for future in self._running:
-            future.cancel()
+        if error[0]:
+            for future in self._running:
+                future.cancel()
+            self._stop()
         self._pool.shutdown()
