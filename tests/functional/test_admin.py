@@ -337,7 +337,7 @@ def test_an_undo_ends_with_the_first_call_that_is_not_answered(work, tmp_path, m
 
 def test_a_wait_keeps_its_time_though_a_call_is_stuck(work, tmp_path, monkeypatch):
     in_front(tmp_path, monkeypatch, '"work admin.vm.feature.Get"*', "sleep 60")
-    code = ("import sys, time\nfrom harness import opened\nfrom ansible_collections.qubes.vmconfig.plugins.module_utils import _wait\nbegun = time.monotonic()\n"
+    code = ("import time\nfrom harness import opened\nfrom ansible_collections.qubes.vmconfig.plugins.module_utils import _wait\nbegun = time.monotonic()\n"
             "try:\n    _wait.wait(opened('admin', 30), _wait.Task('work', 'vm-config/x', 'present', timeout=1))\n"
             "except Exception as error:\n    print(time.monotonic() - begun, error)\n")
     done = subprocess.run([sys.executable, "-c", code], env=dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)), stdout=subprocess.PIPE,

@@ -65,7 +65,8 @@ class Threads(Work):
             return Ended(qube, None, error)
 
     def __exit__(self, *error: object) -> None:
-        if error[0]:
+        # Where no job is under way there is nothing to stop, and this process goes on.
+        if self._running:
             for future in self._running:
                 future.cancel()
             self._stop()
