@@ -297,7 +297,7 @@ def shown():
 
 
 # Of the roles' pages, which differ in little, one is enough for a short run.
-LONG = [page for page in shown() if page.startswith("roles/") and "timezone" not in page]
+LONG = [page for page in shown() if page.startswith("roles/") and "timezone" not in page or page == "examples/inside-a-qube.yml"]
 
 
 @pytest.mark.parametrize("example", [pytest.param(example, marks=pytest.mark.long if example in LONG else ()) for example in shown()])

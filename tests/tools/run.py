@@ -40,6 +40,8 @@ GROUP_TIMEOUT = 1800
 PROBLEMS_SHOWN = 20
 # Functional tests that mostly wait for a time to be over, and so cost those beside them little.
 WAITING = ["tests/functional/test_%s.py" % name for name in ("faults", "qubesdb", "waiting")]
+# Those of `make test-all`. Their roles and playbooks are in test_roles, test_network and test_examples too, and so in each run.
+LONG_TARGETS = ["playbooks", "role_display", "role_dns_redirect", "role_uplink", "running_system"]
 FUNCTIONAL = ["tests/functional", "tests/lab", *("--ignore=" + path for path in WAITING)]
 # ansible-test only warns when it skips these, for want of a tool.
 SANITY_MUST_RUN = {"pep8", "pylint", "shellcheck", "validate-modules", "yamllint"}
@@ -306,7 +308,8 @@ def integration_in_lab(args: t.List[str]) -> None:
     config["lab_files"] = os.path.join(os.getcwd(), "tests", "lab")
     with open(os.path.join("tests", "integration", "integration_config.yml"), "w", encoding="utf-8") as stream:
         json.dump(config, stream)
-    command = ["ansible-test", "integration", "--local", "--color", "no", "--truncate", "0", "--continue-on-error", *args]
+    excluded = [] if args or config["lab_long"] else ["--exclude=" + target for target in LONG_TARGETS]
+    command = ["ansible-test", "integration", "--local", "--color", "no", "--truncate", "0", "--continue-on-error", *excluded, *args]
     os.execvp(command[0], command)
 
 
