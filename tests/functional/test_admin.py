@@ -24,7 +24,7 @@ from ansible_collections.qubes.vmconfig.plugins.module_utils import _inspect
 from ansible_collections.qubes.vmconfig.plugins.module_utils._apply import Task, apply
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import QubeMissing, Stopped, StoreError, VmconfigError
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores import adminapi, opening
-from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.work import Threads
+from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.threads import Threads
 from harness import ESCAPES, opened, read, wait_until, within
 from playing import command, keys, keys_info, keys_wait, look_up, play, said
 

@@ -27,7 +27,8 @@ from . import adminapi
 from .adminapi import Answered, CallFailed, Client
 from .base import Replan, Update, Watch
 from .sidebyside import SideBySide
-from .work import Threads, Work
+from .threads import Threads
+from .work import Work
 
 SIDE_BY_SIDE = 16
 """Qubes served at the same time at the most; each is a process at a time."""

@@ -8,9 +8,7 @@
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, List, NamedTuple, Optional
 
 
 class Ended(NamedTuple):
@@ -37,37 +35,3 @@ class Work:
 
     def __exit__(self, *error: object) -> None:
         raise NotImplementedError
-
-
-class Threads(Work):
-    """Jobs are functions, each in a thread; ``most`` at the same time. ``stop`` ends what they wait for."""
-
-    def __init__(self, most: int, stop: Callable[[], None]) -> None:
-        self._pool = ThreadPoolExecutor(most)
-        self._stop = stop
-        self._running: Dict[Future, str] = {}
-
-    def begin(self, qube: str, job: Callable[[], Any]) -> None:
-        self._running[self._pool.submit(job)] = qube
-
-    def wait(self, seconds: float) -> List[Ended]:
-        if not self._running:
-            time.sleep(seconds)
-        done = wait(self._running, seconds, FIRST_COMPLETED).done
-        return [self._ended(self._running.pop(future), future) for future in done]
-
-    @staticmethod
-    def _ended(qube: str, future: Future) -> Ended:
-        try:
-            return Ended(qube, future.result())
-        except Exception as error:  # pylint: disable=broad-except
-            # For the caller to judge, when the others have ended too.
-            return Ended(qube, None, error)
-
-    def __exit__(self, *error: object) -> None:
-        # Where no job is under way there is nothing to stop, and this process goes on.
-        if self._running:
-            for future in self._running:
-                future.cancel()
-            self._stop()
-        self._pool.shutdown()
