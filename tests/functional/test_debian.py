@@ -22,17 +22,17 @@ pytestmark = pytest.mark.long
 INCLUDED = "ifupdown,iproute2,nftables,openssh-server,procps,python3,tzdata,x11-xkb-utils"
 BEGIN = """
 mount -t tmpfs tmpfs "$2"
-mkdir "$2/up" "$2/work" "$2/root"
-mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/up,workdir=$2/work" "$2/root"
-mount -t proc proc "$2/root/proc"
-mount -t sysfs sysfs "$2/root/sys"
-mount --rbind /dev "$2/root/dev"
+mkdir "$2/up" "$2/work" "$2/tree"
+mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/up,workdir=$2/work" "$2/tree"
+mount -t proc proc "$2/tree/proc"
+mount -t sysfs sysfs "$2/tree/sys"
+mount --rbind /dev "$2/tree/dev"
 ip link set lo up
 ip link add eth0 address %s type veth peer name of-eth0
 ip link set of-eth0 up
-mkdir -p "$2/root/run/sshd" "$2/root/root/.ssh"
+mkdir -p "$2/tree/run/sshd" "$2/tree/etc/ssh"
 echo ready
-exec chroot "$2/root" cat
+exec chroot "$2/tree" cat
 """ % MAC
 # What a login alone leaves behind is no change of ours.
 LISTED = r"find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /tmp -o -path /var/log -o -path /root \) -prune -o -printf '%p %y %m %u %C@ [%l]\n'"
@@ -54,8 +54,9 @@ class Debian:
             inside = stream.read().split()[0]
         self.enter = ["nsenter", "--target", inside, "--mount", "--net", "--pid", "--root", "--wd"]
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], check=True)
-        self.run("sh", "-c", "cat > /root/.ssh/authorized_keys; chmod -R go= /root/.ssh", stdin=(folder / "key.pub").read_text())
-        daemon = [*self.enter, "/usr/sbin/sshd", "-i", "-o", "UsePAM=no", "-o", "PrintLastLog=no", "-o", "PermitRootLogin=yes"]
+        self.run("sh", "-c", "cat > /etc/ssh/authorized_keys", stdin=(folder / "key.pub").read_text())
+        daemon = [*self.enter, "/usr/sbin/sshd", "-i", "-o", "UsePAM=no", "-o", "PrintLastLog=no", "-o", "PermitRootLogin=yes",
+                  "-o", "AuthorizedKeysFile=/etc/ssh/authorized_keys"]
         self.ssh = ["-F", "/dev/null", "-i", str(folder / "key"), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
                     "-o", "ProxyCommand=" + shlex.join(daemon)]
 

@@ -40,7 +40,7 @@ GROUP_TIMEOUT = 1800
 PROBLEMS_SHOWN = 20
 # Functional tests that mostly wait for a time to be over, and so cost those beside them little.
 WAITING = ["tests/functional/test_%s.py" % name for name in ("faults", "qubesdb", "waiting")]
-# Those of `make test-all`. Their roles and playbooks are in test_roles, test_network and test_examples too, and so in each run.
+# Those of `make test-all`. A short form of them is test_roles.py: an audit with all roles on a machine of its own, and refused values.
 LONG_TARGETS = ["playbooks", "role_display", "role_dns_redirect", "role_uplink", "running_system"]
 FUNCTIONAL = ["tests/functional", "tests/lab", *("--ignore=" + path for path in WAITING)]
 # ansible-test only warns when it skips these, for want of a tool.

@@ -181,20 +181,20 @@ class Daemon:
     def _undo(self, conversation: Conversation, done: Sequence[Change]) -> Generator:
         """Takes back what was written, the last first, where it still is as we wrote it."""
         ours: List[Change] = []
+        why = ""
         try:
             held = yield conversation, [Request(READ, path_of(change.key)) for change in reversed(done)]
             ours = [change for change, value in zip(reversed(done), held) if (None if isinstance(value, Failure) else value) == change.after]
             # What puts others into force is written again when those are as they were.
             ours.sort(key=lambda change: _commits(change.key))
-            replies = yield conversation, [_request(change._replace(after=change.before)) for change in ours]
+            replies: Sequence[Reply] = (yield conversation, [_request(change._replace(after=change.before)) for change in ours])
+            sent = len(ours)
         except Down as error:
             if not ours:
                 return _Undone(done, [], str(error))
-            replies, sent = error.replies, error.sent
-            unknown = ours[len(replies):sent]
-            standing = [change for change, reply in zip(ours, replies) if reply is ERROR] + ours[sent:]
-            return _Undone(standing, unknown, str(error))
-        return _Undone([change for change, reply in zip(ours, replies) if reply is ERROR], [], "")
+            replies, sent, why = error.replies, error.sent, str(error)
+        standing = [change for change, reply in zip(ours, replies) if reply is ERROR] + ours[sent:]
+        return _Undone(standing, ours[len(replies):sent], why)
 
     def _refused(self, keys: Sequence[str], undone: _Undone) -> StoreError:
         message = "%s: it refuses %s" % (self.name, names(keys))
