@@ -17,12 +17,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+
+import yaml
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "lab"))
+sys.path[:0] = [str(HERE.parent / "lab"), str(HERE.parent / "functional")]
 
-import packages  # noqa: E402  found through the path above
+import packages  # noqa: E402  found through the paths above
+from machines import Netvm  # noqa: E402
 from qubesdblab import QubesdbLab  # noqa: E402
 from xenlab import XenLab  # noqa: E402
 
@@ -66,22 +69,35 @@ def domains(count: int) -> Iterator[Tuple[int, str, Dict[str, str]]]:
     return ((number, "qube-%d" % number, keys(0)) for number in range(1, count + 1))
 
 
+class Task(NamedTuple):
+    """A task that was run, and its modules that ran on the target."""
+
+    name: str
+    seconds: float
+    ran: List[str]
+
+
 def play(tasks: List[Dict[str, Any]], folder: pathlib.Path, **variables: Any) -> Times:
     """Runs the tasks on localhost; the seconds of each, by its name."""
+    found: Times = {}
+    for task in run([{"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": tasks}], folder):
+        found.setdefault(task.name, []).append(task.seconds)
+    return found
+
+
+def run(plays: List[Dict[str, Any]], folder: pathlib.Path, hosts: Optional[Dict[str, Any]] = None) -> List[Task]:
+    """Runs the plays, and gives their tasks as they came."""
     timings = folder / "timings"
     timings.unlink(missing_ok=True)
-    (folder / "play.json").write_text(json.dumps([{"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": tasks}]))
+    (folder / "play.json").write_text(json.dumps(plays))
+    (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts or {}}}))
     environment = dict(os.environ, TIMINGS_FILE=str(timings), ANSIBLE_CALLBACKS_ENABLED="timings", ANSIBLE_CALLBACK_PLUGINS=str(HERE / "callback_plugins"),
-                       ANSIBLE_LIBRARY=str(folder / "library"), ANSIBLE_LOCALHOST_WARNING="false", ANSIBLE_INVENTORY_UNPARSED_WARNING="false")
-    command = [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), str(folder / "play.json")]
+                       ANSIBLE_LIBRARY=str(folder / "library"), ANSIBLE_LOCALHOST_WARNING="false")
+    command = [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), "-i", str(folder / "hosts.json"), str(folder / "play.json")]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=1800, check=False)
     if done.returncode:
         sys.exit(done.stdout)
-    found: Times = {}
-    for line in timings.read_text().splitlines():
-        name, seconds = json.loads(line)
-        found.setdefault(name, []).append(seconds)
-    return found
+    return [Task(*json.loads(line)) for line in timings.read_text().splitlines()]
 
 
 FORTY = {
@@ -217,12 +233,29 @@ def lookups(folder: pathlib.Path, runs: int) -> Iterator[Row]:
             yield Row("1,000 `key` lookups in one template, %s store" % kind, "1,000 `env` lookups", 4, times["key"], times["env"])
 
 
+def roles(folder: pathlib.Path, runs: int) -> Iterator[Row]:
+    machine = Netvm(folder)
+    hosts = {machine.name: machine.variables}
+    here = {"hosts": machine.name, "gather_facts": False}
+    apply = {**here, "roles": yaml.safe_load((HERE.parents[1] / "playbooks" / "apply.yml").read_text())[1]["roles"]}
+    run([apply], folder, hosts)
+    number = sum(1 for task in run([apply], folder, hosts) if task.ran)
+    tasks = [task for task in run([apply, {**here, "tasks": [PING] * number}] * runs, folder, hosts) if task.ran]
+    machine.stop()
+    assert len(tasks) == 2 * runs * number, "not each run had as many tasks"
+    sums: Times = {"ping": [], "roles": []}
+    for begin in range(0, len(tasks), number):
+        part = tasks[begin:begin + number]
+        sums["ping" if part[0].name == "ping" else "roles"].append(sum(task.seconds for task in part))
+    yield Row("the %d tasks of all roles that reach a qube in which nothing differs" % number, "as many `ping` tasks", 1.3, min(sums["roles"]), min(sums["ping"]))
+
+
 def main() -> None:
+    parts = {part.__name__: part for part in (module, qubesdb, loop, interface, lookups, roles)}
     parser = argparse.ArgumentParser(description="What the collection costs, as ratios.")
     parser.add_argument("--runs", type=int, default=5, help="alternating runs of each pair (default 5)")
-    parser.add_argument("--only", choices=["module", "qubesdb", "loop", "interface", "lookups"], action="append", help="some of the table alone")
+    parser.add_argument("--only", choices=list(parts), action="append", help="some of the table alone")
     options = parser.parse_args()
-    parts = {"module": module, "qubesdb": qubesdb, "loop": loop, "interface": interface, "lookups": lookups}
     print("| work | against | it takes | the other | ratio | promised | holds |\n|---|---|---|---|---|---|---|", flush=True)
     held = True
     with tempfile.TemporaryDirectory(prefix="vmconfig-bench-") as folder:

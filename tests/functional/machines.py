@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -26,6 +27,15 @@ ip link set lo up
 echo ready
 exec cat
 """
+# A netvm that has all that roles look at.
+NETVM = {
+    "name": "sys-net", "type": "AppVM", "qubes-vm-type": "NetVM", "qubes-vm-persistence": "full", "qubes-timezone": "Europe/Warsaw",
+    "keyboard-layout": "us,se++grp:alt_shift_toggle", "qubes-mac": "00:16:3e:5e:6c:00", "qubes-ip": "10.137.0.12", "qubes-netmask": "255.255.255.255",
+    "qubes-gateway": "10.138.2.5", "qubes-primary-dns": "10.139.1.1", "qubes-secondary-dns": "10.139.1.2", "qubes-service/cups": "1",
+    "qubes-service/network-manager": "0", "qubes-ip6": "fd09:24ef:4179::a89:c", "qubes-gateway6": "fd09:24ef:4179::a8a:205",
+    "qubes-netvm-network": "10.137.0.12", "qubes-netvm-gateway": "10.137.0.12", "qubes-netvm-primary-dns": "10.139.1.1",
+    "qubes-netvm-secondary-dns": "10.139.1.2", "vm-config/proxy": "http://10.137.0.1:3128", "vm-config/monitors": "1920x1080+0+0",
+}
 # Each of them in the network of the machine that it is asked of.
 STATE = "address show\nroute show table all\nneighbour show\nlink show\nrule show\n"
 
@@ -100,3 +110,20 @@ def plugged(machine: Machine, name: str, mac: str = "") -> None:
     """An interface with a cable to nobody, that has a carrier."""
     machine.run("ip", "link", "add", name, *(["address", mac] if mac else []), "type", "veth", "peer", "name", "of-" + name)
     machine.run("ip", "link", "set", "of-" + name, "up")
+
+
+class Netvm(Machine):
+    """A netvm without the agent, whose keys are NETVM, and what an inventory has to say of it."""
+
+    def __init__(self, folder) -> None:
+        super().__init__(folder, NETVM["name"])
+        self.run("mkdir", "-p", "/etc/systemd/network", "/etc/systemd/system/multi-user.target.wants", "/etc/sysctl.d", "/etc/default")
+        self.put("/etc/systemd/system/multi-user.target.wants/systemd-networkd.service")
+        self.put("/etc/resolv.conf", "nameserver 192.0.2.1\n")
+        plugged(self, "eth0", NETVM["qubes-mac"])
+        store = os.path.join(str(folder), "store.json")
+        with open(store, "w", encoding="utf-8") as stream:
+            json.dump({self.name: NETVM}, stream)
+        self.variables = {
+            "ansible_connection": "local", "ansible_python_interpreter": self.python, "vmconfig_qube": self.name, "vmconfig_store": "file://" + store,
+            "vm_config_files": [{"name": "proxy", "dest": "/etc/proxy"}], "xkb_display": ""}

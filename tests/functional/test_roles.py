@@ -16,73 +16,32 @@ import pytest
 import qubesdblab
 from ansible_collections.qubes.vmconfig.plugins.module_utils import _boot
 from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import ROLES
-from machines import Machine, plugged
+from machines import NETVM, Netvm
 from playing import environment, run
 
-MAC = "00:16:3e:5e:6c:00"
-NETVM = {
-    "name": "sys-net", "type": "AppVM", "qubes-vm-type": "NetVM", "qubes-vm-persistence": "full", "qubes-timezone": "Europe/Warsaw",
-    "keyboard-layout": "us,se++grp:alt_shift_toggle", "qubes-mac": MAC, "qubes-ip": "10.137.0.12", "qubes-netmask": "255.255.255.255",
-    "qubes-gateway": "10.138.2.5", "qubes-primary-dns": "10.139.1.1", "qubes-secondary-dns": "10.139.1.2", "qubes-service/cups": "1",
-    "qubes-service/network-manager": "0", "qubes-ip6": "fd09:24ef:4179::a89:c", "qubes-gateway6": "fd09:24ef:4179::a8a:205",
-    "qubes-netvm-network": "10.137.0.12", "qubes-netvm-gateway": "10.137.0.12", "qubes-netvm-primary-dns": "10.139.1.1",
-    "qubes-netvm-secondary-dns": "10.139.1.2", "vm-config/proxy": "http://10.137.0.1:3128", "vm-config/monitors": "1920x1080+0+0",
-}
 MOST_TASKS = 25
-
-# Notes what each task, or each of its items, was that ran on a target.
-REACHED = """
-from ansible.plugins.callback import CallbackBase
-import json, os
-
-LOCAL = ("assert", "debug", "fail", "import_role", "include_role", "include_tasks", "meta", "set_fact", "validate_argument_spec")
+CALLBACKS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "bench", "callback_plugins")
 
 
-class CallbackModule(CallbackBase):
-    CALLBACK_VERSION = 2.0
-    CALLBACK_TYPE = "aggregate"
-    CALLBACK_NAME = "reached"
-    CALLBACK_NEEDS_ENABLED = True
-
-    def _note(self, result, **dummy):
-        action = result._task.action.rpartition(".")[2]
-        if action not in LOCAL and not (result._task.loop and "results" in result._result):
-            with open(os.environ["REACHED_FILE"], "a") as stream:
-                stream.write(json.dumps([action, result._task.get_name()]) + "\\n")
-
-    v2_runner_on_ok = v2_runner_item_on_ok = v2_runner_on_failed = v2_runner_item_on_failed = _note
-"""
-
-
-class Netvm:
+class Qube:
     """A machine without the agent, and playbooks that are run on it."""
 
     def __init__(self, folder):
         self.folder = folder
-        self.machine = Machine(folder, "sys-net")
-        self.machine.run("mkdir", "-p", "/etc/systemd/network", "/etc/systemd/system/multi-user.target.wants", "/etc/sysctl.d", "/etc/default")
-        self.machine.put("/etc/systemd/system/multi-user.target.wants/systemd-networkd.service")
-        self.machine.put("/etc/resolv.conf", "nameserver 192.0.2.1\n")
-        plugged(self.machine, "eth0", MAC)
-        (folder / "store.json").write_text(json.dumps({"sys-net": NETVM}))
-        (folder / "callbacks").mkdir()
-        (folder / "callbacks" / "reached.py").write_text(REACHED)
+        self.machine = Netvm(folder)
 
     def play(self, name, *args):
-        """Runs a playbook of ours. What it said, and what ran on the target."""
-        reached = self.folder / "reached"
-        reached.write_text("")
-        inventory = {"hosts": {"sys-net": {
-            "ansible_python_interpreter": self.machine.python, "vmconfig_qube": "sys-net", "vmconfig_store": "file://%s/store.json" % self.folder,
-            "vm_config_files": [{"name": "proxy", "dest": "/etc/proxy"}], "xkb_display": ""}}}
-        env = environment(REACHED_FILE=str(reached), ANSIBLE_CALLBACKS_ENABLED="reached", ANSIBLE_CALLBACK_PLUGINS=str(self.folder / "callbacks"))
-        done = run(self.folder, "qubes.vmconfig." + name, inventory, args, env)
-        return done, [json.loads(line) for line in reached.read_text().splitlines()]
+        """Runs a playbook of ours. What it said, and the modules that ran on the target."""
+        timings = self.folder / "timings"
+        timings.write_text("")
+        env = environment(TIMINGS_FILE=str(timings), ANSIBLE_CALLBACKS_ENABLED="timings", ANSIBLE_CALLBACK_PLUGINS=CALLBACKS)
+        done = run(self.folder, "qubes.vmconfig." + name, {"hosts": {"sys-net": self.machine.variables}}, args, env)
+        return done, [module for line in timings.read_text().splitlines() for module in json.loads(line)[2]]
 
 
 @pytest.fixture(name="netvm", scope="module")
 def one_netvm(tmp_path_factory):
-    netvm = Netvm(tmp_path_factory.mktemp("netvm"))
+    netvm = Qube(tmp_path_factory.mktemp("netvm"))
     yield netvm
     netvm.machine.stop()
 
@@ -93,7 +52,7 @@ def test_an_audit_touches_nothing_and_lists_what_differs(netvm):
     text = audit.stdout.decode()
     assert netvm.machine.settled() == before
     assert audit.returncode == 2
-    assert [action for action, dummy in reached].count("keys_info") == 1
+    assert reached.count("keys_info") == 1
     for said, role in (
             ("/etc/localtime", "timezone"), ("/etc/default/keyboard", "xkb"), ("interface eth0", "uplink"), ("/etc/resolv.conf", "resolver"),
             ("/run/qubes-service/cups", "services"), ("chain dnat-dns", "dns_redirect"), ("/etc/proxy", "vm_config"),
@@ -109,11 +68,11 @@ def test_what_differs_is_done_once_with_few_tasks(netvm):
     again, reached = netvm.play("apply")
     assert again.returncode == 0 and set(re.findall("changed=([0-9]+)", again.stdout.decode())) == {"0"}, again.stdout.decode()
     assert netvm.machine.settled() == after
-    assert [action for action, dummy in reached].count("keys_info") == 1
+    assert reached.count("keys_info") == 1
     assert len(reached) <= MOST_TASKS, reached
     clean, reached = netvm.play("audit", "-e", "audit_fail_on_drift=true")
     assert clean.returncode == 0 and "Nothing differs." in clean.stdout.decode(), clean.stdout.decode()
-    assert [action for action, dummy in reached].count("keys_info") == 1
+    assert reached.count("keys_info") == 1
 
 
 # -- values that nobody should believe: add yours --

@@ -7,9 +7,10 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: timings
 type: aggregate
-short_description: How long each task took
+short_description: How long each task took, and what of it ran on a target
 description:
-  - Writes a line of JSON for each task, its name and its seconds, to the file that E(TIMINGS_FILE) names.
+  - Writes a line of JSON for each task to the file that E(TIMINGS_FILE) names. It is the task's name, its seconds, and its module, as
+    often as that ran on a target.
 """
 
 import json
@@ -17,6 +18,9 @@ import os
 import time
 
 from ansible.plugins.callback import CallbackBase
+
+# What the controller does by itself.
+LOCAL = ("assert", "debug", "fail", "import_role", "include_role", "include_tasks", "meta", "set_fact", "validate_argument_spec")
 
 
 class CallbackModule(CallbackBase):
@@ -30,17 +34,29 @@ class CallbackModule(CallbackBase):
     def __init__(self):
         super().__init__()
         self._task = None
+        self._ran = []
 
     def _end(self):
         if self._task:
             name, begin = self._task
             with open(os.environ["TIMINGS_FILE"], "a") as file:
-                file.write(json.dumps([name, time.monotonic() - begin]) + "\n")
-        self._task = None
+                file.write(json.dumps([name, time.monotonic() - begin, self._ran]) + "\n")
+        self._task, self._ran = None, []
+
+    def _note(self, result, **dummy):
+        module = result._task.action.rpartition(".")[2]
+        # A loop ends with a result of its own, after those of its items.
+        if module not in LOCAL and not (result._task.loop and "results" in result._result):
+            self._ran.append(module)
+
+    v2_runner_on_ok = v2_runner_item_on_ok = v2_runner_on_failed = v2_runner_item_on_failed = _note
 
     def v2_playbook_on_task_start(self, task, is_conditional):
         self._end()
         self._task = (task.get_name(), time.monotonic())
+
+    def v2_playbook_on_play_start(self, play):
+        self._end()
 
     def v2_playbook_on_stats(self, stats):
         self._end()
