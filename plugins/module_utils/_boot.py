@@ -185,14 +185,14 @@ def _is_zone(root: str, zone: str) -> bool:
 
 
 def _compile(keymap: str) -> str:
-    """What xkbcomp has against a keymap. Without xkbcomp nothing can be said."""
+    """What xkbcomp has against a keymap. Without it, or without its data, nothing can be said."""
     try:
         # With any other output file xkbcomp deletes that file when it fails: /dev/null too.
         done = subprocess.run(["xkbcomp", "-w", "0", "-xkb", "-", "-"], input=keymap.encode("utf-8"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                               cwd="/", check=False, timeout=TIMEOUT)
     except OSError:
         return ""
-    return done.stderr.decode("utf-8", "replace") or "xkbcomp failed" if done.returncode else ""
+    return ROLES["xkb"].objection(done.stderr.decode("utf-8", "replace")) if done.returncode else ""
 
 
 # -- writing --

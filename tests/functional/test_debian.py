@@ -15,8 +15,8 @@ import subprocess
 
 import packages
 import pytest
+from machines import NETVM
 from playing import environment, run
-from test_roles import MAC, NETVM
 
 pytestmark = pytest.mark.long
 INCLUDED = "ifupdown,iproute2,nftables,openssh-server,procps,python3,tzdata,x11-xkb-utils"
@@ -30,11 +30,17 @@ mount --rbind /dev "$2/tree/dev"
 ip link set lo up
 ip link add eth0 address %s type veth peer name of-eth0
 ip link set of-eth0 up
+# Whoever asks a resolver is refused at once; of one that does not answer sshd waits for each login.
+ip address add 10.139.1.1/32 dev lo
+ip address add 10.139.1.2/32 dev lo
 mkdir -p "$2/tree/run/sshd" "$2/tree/etc/ssh"
+# What the first login and the first task of any play leave behind.
+mkdir -p -m 700 "$2/tree/root/.ansible/tmp"
+touch "$2/tree/tmp" "$2/tree/var/log/lastlog" "$2/tree/var/log/wtmp"
 echo ready
 exec chroot "$2/tree" cat
-""" % MAC
-# What a login alone leaves behind is no change of ours.
+""" % NETVM["qubes-mac"]
+# Without what each login changes.
 LISTED = r"find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /tmp -o -path /var/log -o -path /root \) -prune -o -printf '%p %y %m %u %C@ [%l]\n'"
 STATE = LISTED + "; ip -details address; ip route show table all; ip -6 route; nft list ruleset; sysctl net.ipv4.ip_forward"
 

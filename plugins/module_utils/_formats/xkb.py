@@ -22,6 +22,8 @@ CONSOLE_KEYMAPS = "/usr/share/systemd/kbd-model-map"
 CONVERTED = tuple(folder + "/keymaps/xkb/" for folder in ("/usr/lib/kbd", "/usr/share/kbd", "/usr/share"))
 # Of how much two lists of layouts are alike, the most.
 _SAME = 3
+# What xkbcomp says where it is installed without the package xkb-data, of the part that each keymap begins with.
+_NO_DATA = 'Can\'t find file "evdev" for keycodes include'
 
 _INCLUDE = re.compile(r'xkb_symbols[^{}]*\{[^{}]*?\binclude\s+"([^"]*)"')
 _LAYOUT = re.compile(r"(?P<layout>[a-z][A-Za-z0-9_-]*)(?:\((?P<variant>[A-Za-z0-9_-]+)\))?(?::[1-4])?")
@@ -110,6 +112,11 @@ def _options(options: str, rules: str) -> List[Tuple[str, str]]:
     return found
 
 
+def objection(said: str) -> str:
+    """What xkbcomp(1) has against a keymap, of what it said as it failed: nothing where it lacks the data (xkb-data) without which it fails on each."""
+    return "" if _NO_DATA in said else said or "xkbcomp failed"
+
+
 def vconsole_conf(values: Mapping[str, Any], read: Read) -> str:
     """See vconsole.conf(5): what systemd-localed keeps there, with the other lines as they are."""
     ours = {
@@ -172,6 +179,7 @@ def _of_seen(make: Callable[[Mapping[str, Any], Read], str]) -> Callable[..., st
 TEXTS: Dict[str, Callable[..., str]] = {
     "default-keyboard": default_keyboard,
     "00-keyboard.conf": keyboard_conf,
+    "keymap.objection": objection,
     "keymap.xkb": _of_seen(keymap_xkb),
     "vconsole.conf": _of_seen(vconsole_conf),
 }
