@@ -2,151 +2,187 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""All roles on a Debian of its own, made by debootstrap and reached through ssh, as a standalone qube without the agent would be."""
+"""All roles on a Debian that was started by its own systemd and is reached through ssh: a standalone qube without the agent, and an AppVM with it."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import shlex
-import shutil
-import subprocess
 
-import packages
 import pytest
+import qubesdblab
+from debian import Debian
 from machines import NETVM
 from playing import environment, run
 
 pytestmark = pytest.mark.long
-INCLUDED = "ifupdown,iproute2,nftables,openssh-server,procps,python3,tzdata,x11-xkb-utils"
-BEGIN = """
-mount -t tmpfs tmpfs "$2"
-mkdir "$2/up" "$2/work" "$2/tree"
-mount -t overlay overlay -o "lowerdir=$1,upperdir=$2/up,workdir=$2/work" "$2/tree"
-mount -t proc proc "$2/tree/proc"
-mount -t sysfs sysfs "$2/tree/sys"
-mount --rbind /dev "$2/tree/dev"
-ip link set lo up
-ip link add eth0 address %s type veth peer name of-eth0
-ip link set of-eth0 up
-# Whoever asks a resolver is refused at once; of one that does not answer sshd waits for each login.
-ip address add 10.139.1.1/32 dev lo
-ip address add 10.139.1.2/32 dev lo
-mkdir -p "$2/tree/run/sshd" "$2/tree/etc/ssh"
-# What the first login and the first task of any play leave behind.
-mkdir -p -m 700 "$2/tree/root/.ansible/tmp"
-touch "$2/tree/tmp" "$2/tree/var/log/lastlog" "$2/tree/var/log/wtmp"
-echo ready
-exec chroot "$2/tree" cat
-""" % NETVM["qubes-mac"]
-# Without what each login changes.
-LISTED = r"find / -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /tmp -o -path /var/log -o -path /root \) -prune -o -printf '%p %y %m %u %C@ [%l]\n'"
-STATE = LISTED + "; ip -details address; ip route show table all; ip -6 route; nft list ruleset; sysctl net.ipv4.ip_forward"
+DAEMON = """[Unit]
+ConditionPathExists=/run/qubes-service/my-daemon
+[Service]
+ExecStart=/bin/sleep infinity
+[Install]
+WantedBy=multi-user.target
+"""
+KEYS = {**NETVM, "qubes-service/my-daemon": "1", "qubes-service/crond": "1"}
+# Without what each login and the journal change.
+STATE = r"""
+find / /run/qubes-service -xdev \( -path /proc -o -path /sys -o -path /dev -o -path /tmp -o -path /var/log -o -path /root -o -path /run/user \) -prune \
+    -o -printf '%p %y %m %u %C@ [%l]\n' 2> /dev/null
+ip -details address
+ip route show table all
+ip -6 route
+nft list ruleset
+sysctl net.ipv4.ip_forward
+resolvectl dns
+systemctl show --property=ActiveState,InvocationID cron my-daemon systemd-resolved
+true
+"""
 
 
-class Debian:
-    """The machine, in namespaces of its own; whatever is written goes with it."""
+class Qube:
+    """The machine with its QubesDB, and playbooks that are run on it from outside."""
 
-    def __init__(self, folder):
-        self.folder = folder
-        (folder / "machine").mkdir()
-        self._process = subprocess.Popen(  # pylint: disable=consider-using-with
-            ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-ec", BEGIN, "sh", debootstrapped(), str(folder / "machine")],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        if self._process.stdout.readline() != b"ready\n":
-            raise RuntimeError(self._process.communicate()[1].decode())
-        with open("/proc/%d/task/%d/children" % (self._process.pid, self._process.pid), encoding="ascii") as stream:
-            inside = stream.read().split()[0]
-        self.enter = ["nsenter", "--target", inside, "--mount", "--net", "--pid", "--root", "--wd"]
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], check=True)
-        self.run("sh", "-c", "cat > /etc/ssh/authorized_keys", stdin=(folder / "key.pub").read_text())
-        daemon = [*self.enter, "/usr/sbin/sshd", "-i", "-o", "UsePAM=no", "-o", "PrintLastLog=no", "-o", "PermitRootLogin=yes",
-                  "-o", "AuthorizedKeysFile=/etc/ssh/authorized_keys"]
-        self.ssh = ["-F", "/dev/null", "-i", str(folder / "key"), "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-                    "-o", "ProxyCommand=" + shlex.join(daemon)]
-
-    def run(self, *argv, stdin=""):
-        done = subprocess.run([*self.enter, *argv], input=stdin.encode(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False)
-        assert done.returncode == 0, (argv, done.stderr.decode())
-        return done.stdout.decode()
+    def __init__(self, folder, lab):
+        self.folder, self.lab = folder, lab
+        lab.add_own(KEYS)
+        self.machine = Debian(folder, NETVM["qubes-mac"], lab.folder)
+        self.machine.put("/etc/systemd/system/my-daemon.service", DAEMON)
+        self.run = self.machine.run
+        self.run("systemctl", "daemon-reload")
+        self.run("systemctl", "enable", "my-daemon.service")
 
     def state(self):
-        return [line for line in self.run("sh", "-c", STATE).splitlines() if "valid_lft" not in line and "/etc/keys.json" not in line]
+        return [line for line in self.run("sh", "-c", STATE).splitlines() if "valid_lft" not in line]
 
-    def see(self, keys):
-        self.run("sh", "-c", "cat > /etc/keys.json", stdin=json.dumps({"machine": keys}))
-
-    def play(self, name, *args):
-        inventory = {"hosts": {"machine": {
-            "ansible_connection": "ssh", "ansible_host": "machine", "ansible_user": "root", "ansible_python_interpreter": "/usr/bin/python3",
-            "ansible_ssh_common_args": shlex.join(self.ssh), "vmconfig_store": "file:///etc/keys.json", "vmconfig_qube": "machine",
-            "vm_config_files": [{"name": "proxy", "dest": "/etc/proxy", "mode": "0600"}]}}}
-        done = run(self.folder, "qubes.vmconfig." + name, inventory, args, environment(ANSIBLE_SSH_CONTROL_PATH_DIR=str(self.folder / "cp")))
+    def play(self, name, **variables):
+        host = {**self.machine.variables, "services_units": {"my-daemon": ["my-daemon.service"]},
+                "vm_config_files": [{"name": "proxy", "dest": "/etc/proxy", "mode": "0600"}], **variables}
+        done = run(self.folder, "qubes.vmconfig." + name, {"hosts": {"machine": host}}, (), environment())
         return done.returncode, done.stdout.decode()
 
-    def stop(self):
-        self._process.kill()
-        self._process.communicate()
+    def active(self, unit):
+        return self.run("systemctl", "is-active", unit, check=False).strip()
+
+    def zone(self):
+        return self.run("date", "-d", "@0", "+%Z %H:%M").strip()
 
 
-def debootstrapped():
-    """A minimal Debian 12 in the cache; made once, and again where that was interrupted."""
-    root = os.path.join(packages.CACHE, "debian", "bookworm")
-    if not os.path.exists(root):
-        shutil.rmtree(root + "~", ignore_errors=True)
-        os.makedirs(os.path.dirname(root), exist_ok=True)
-        done = subprocess.run(["debootstrap", "--variant=minbase", "--include=" + INCLUDED, "bookworm", root + "~", "http://deb.debian.org/debian"],
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1200, check=False)
-        assert done.returncode == 0, done.stdout.decode()[-2000:]
-        os.rename(root + "~", root)
-    return root
-
-
-@pytest.fixture(name="debian", scope="module")
-def one_debian(tmp_path_factory):
+@pytest.fixture(name="qube", scope="module")
+def one_qube(tmp_path_factory):
     if os.geteuid() != 0:
         pytest.skip("NOT ROOT, so debootstrap makes no Debian to test on")
-    debian = Debian(tmp_path_factory.mktemp("debian"))
-    yield debian
-    debian.stop()
+    with qubesdblab.QubesdbLab() as lab:
+        qube = Qube(tmp_path_factory.mktemp("debian"), lab)
+        yield qube
+        qube.machine.stop()
+        assert lab.violations("self") == []
 
 
 def changed(text):
-    return set(re.findall(r"changed=([0-9]+)", text))
+    return set(re.findall(r"machine .* changed=([0-9]+)", text))
 
 
-def test_a_whole_debian_is_configured_from_its_keys(debian):
-    debian.see(NETVM)
-    before = debian.state()
-    code, text = debian.play("audit", "-e", "audit_fail_on_drift=true")
-    assert code == 2 and "/etc/localtime differs" in text and "interface eth0 differs" in text, text
-    assert debian.state() == before
-    code, text = debian.play("apply")
+def test_an_audit_touches_nothing(qube):
+    before = qube.state()
+    code, text = qube.play("audit")
     assert code == 0, text
-    after = debian.state()
-    code, text = debian.play("apply")
+    for said in ("/etc/localtime", "interface eth0", "/etc/resolv.conf", "chain dnat-dns", "/etc/proxy", "/run/qubes-service/my-daemon"):
+        assert "%s differs" % said in text
+    assert set(before) ^ set(qube.state()) == set()
+
+
+def test_one_start_does_it_all(qube):
+    """As in a template: only what renders at each start is installed, and the next start has to do, in the right order, what a play would."""
+    code, text = qube.play("apply", vmconfig_apply="boot")
+    assert code == 0, text
+    assert not any(each in qube.run("ip", "route", "show", "table", "all") for each in ("10.137.0.12", "10.138.2.5"))
+    qube.machine.restart()
+    assert_configured(qube)
+    code, text = qube.play("apply", vmconfig_apply="both")
     assert code == 0 and changed(text) == {"0"}, text
-    assert debian.state() == after
-    assert debian.run("date", "-d", "@0", "+%Z %H:%M").strip() == "CET 01:00"
-    assert debian.run("readlink", "/etc/localtime").strip() == "../usr/share/zoneinfo/Europe/Warsaw"
-    assert debian.run("cat", "/etc/resolv.conf") == "nameserver 10.139.1.1\nnameserver 10.139.1.2\n"
-    assert debian.run("stat", "-c", "%a %s", "/etc/proxy").split() == ["600", str(len(NETVM["vm-config/proxy"]) + 1)]
-    assert "default via 10.138.2.5 dev eth0" in debian.run("ip", "route")
-    assert debian.run("nft", "list", "chain", "ip", "qubes", "dnat-dns").count("10.139.1.") == 8
-    assert debian.run("ifquery", "--list", "-i", "/etc/network/interfaces").split()
-    assert "XKBLAYOUT=\"us,se\"" in debian.run("cat", "/etc/default/keyboard")
 
 
-def test_what_is_broken_or_gone_stands_as_it_was(debian):
-    debian.see(NETVM)
-    debian.play("apply")
-    before = debian.state()
-    debian.see({**NETVM, "qubes-primary-dns": "10.139.1.1\nnameserver 6.6.6.6"})
-    code, text = debian.play("apply")
-    assert code == 2 and "key qubes-primary-dns: the value '10.139.1.1\\\\nnameserver 6.6.6.6' is refused" in text, text
-    debian.see({key: NETVM[key] for key in ("type", "qubes-vm-type", "qubes-vm-persistence")})
-    code, text = debian.play("apply")
+def assert_configured(qube):
+    """By what the programs say that use the files."""
+    assert qube.active("qubes-vmconfig") == "active", qube.run("journalctl", "--no-pager", "-b", "-u", "qubes-vmconfig")
+    assert qube.zone() == "CET 01:00"
+    assert qube.run("cat", "/etc/resolv.conf") == "nameserver 10.139.1.1\nnameserver 10.139.1.2\n"
+    assert "Global: 10.139.1.1 10.139.1.2" in qube.run("resolvectl", "dns")
+    assert qube.run("stat", "-c", "%a", "/etc/proxy") == "600\n" and qube.run("cat", "/etc/proxy") == NETVM["vm-config/proxy"] + "\n"
+    assert "10.137.0.12/32" in qube.run("ip", "address", "show", "dev", "eth0")
+    assert "default via 10.138.2.5 dev eth0" in qube.run("ip", "route")
+    assert redirects(qube) == ["10.139.1.1 udp 10.139.1.1", "10.139.1.1 tcp 10.139.1.1", "10.139.1.2 udp 10.139.1.2", "10.139.1.2 tcp 10.139.1.2"]
+    assert qube.run("sysctl", "-n", "net.ipv4.ip_forward") == "1\n"
+    assert "XKBLAYOUT=\"us,se\"" in qube.run("cat", "/etc/default/keyboard")
+    assert qube.active("my-daemon") == "active"
+
+
+def redirects(qube):
+    """From which address and protocol to where."""
+    rules = qube.run("nft", "list", "chain", "ip", "qubes", "dnat-dns")
+    return [" ".join(found) for found in re.findall(r"ip daddr (\S+) (udp|tcp) dport 53 dnat to (\S+)", rules)]
+
+
+def test_a_start_renders_what_the_keys_say_then(qube):
+    for key, value in {
+            "qubes-timezone": "Asia/Tokyo", "qubes-ip": "10.137.0.77", "qubes-primary-dns": "10.139.1.2", "qubes-secondary-dns": "10.139.1.1",
+            "keyboard-layout": "de", "vm-config/proxy": "none", "qubes-service/my-daemon": "0"}.items():
+        qube.lab.put("self", key, value)
+    qube.machine.restart()
+    assert qube.zone() == "JST 09:00"
+    assert "10.137.0.77/32" in qube.run("ip", "address", "show", "dev", "eth0") and "10.137.0.12/" not in qube.run("ip", "address")
+    assert "Global: 10.139.1.2 10.139.1.1" in qube.run("resolvectl", "dns")
+    assert redirects(qube) == ["10.139.1.1 udp 10.139.1.2", "10.139.1.1 tcp 10.139.1.2", "10.139.1.2 udp 10.139.1.1", "10.139.1.2 tcp 10.139.1.1"]
+    assert "XKBLAYOUT=\"de\"" in qube.run("cat", "/etc/default/keyboard")
+    assert qube.run("cat", "/etc/proxy") == "none\n"
+    assert qube.active("my-daemon") == "inactive"
+
+
+def test_a_play_does_it_at_once_and_nothing_twice(qube):
+    for key, value in KEYS.items():
+        qube.lab.put("self", key, value)
+    code, text = qube.play("apply")
     assert code == 0, text
-    changes = {line for line in set(before) ^ set(debian.state()) if "/run/qubes-service" not in line}
-    assert changes == set()
+    assert_configured(qube)
+    after = qube.state()
+    code, text = qube.play("apply")
+    assert code == 0 and changed(text) == {"0"}, text
+    assert qube.state() == after
+
+
+def test_what_is_switched_off_is_stopped(qube):
+    assert (qube.active("cron"), qube.active("my-daemon")) == ("active", "active")
+    qube.lab.put("self", "qubes-service/my-daemon", "0")
+    qube.lab.put("self", "qubes-service/crond", "0")
+    code, text = qube.play("apply")
+    assert code == 0 and "changed: [machine] => (item=cron.service)" in text, text
+    assert (qube.active("cron"), qube.active("my-daemon")) == ("inactive", "inactive")
+
+
+def test_what_is_broken_or_gone_stands_as_it_was(qube):
+    qube.play("apply")
+    before = qube.state()
+    qube.lab.put("self", "qubes-primary-dns", "10.139.1.1\nnameserver 6.6.6.6")
+    code, text = qube.play("apply")
+    assert code == 2 and "key qubes-primary-dns: the value '10.139.1.1\\\\nnameserver 6.6.6.6' is refused" in text, text
+    assert qube.state() == before
+    for key in KEYS:
+        if key not in ("name", "type", "qubes-vm-type", "qubes-vm-persistence"):
+            qube.lab.remove("self", key)
+    code, text = qube.play("apply")
+    assert code == 0, text
+    assert [line for line in set(before) ^ set(qube.state()) if "/run/qubes-service" not in line] == []
+
+
+def test_an_appvm_with_the_agent_renders_by_a_hook_in_what_it_keeps(qube):
+    for key, value in {**KEYS, "qubes-vm-persistence": "rw-only"}.items():
+        qube.lab.put("self", key, value)
+    qube.machine.put("/usr/lib/qubes/init/functions")
+    code, text = qube.play("apply", vmconfig_apply="boot", vmconfig_take_over=True)
+    assert code == 0, text
+    # As it is after a start, when /etc is the template's and the agent has set the zone of before.
+    qube.run("sh", "-ec", "rm -rf /etc/qubes-vmconfig /etc/systemd/system/qubes-vmconfig* /usr/lib/qubes-vmconfig; ln -sfn ../usr/share/zoneinfo/UTC /etc/localtime")
+    qube.run("sh", "-ec", "for hook in /rw/config/rc.local.d/*.rc; do test -x $hook; $hook; done")
+    assert qube.zone() == "CET 01:00"
+    assert qube.run("cat", "/etc/resolv.conf") == "nameserver 10.139.1.1\nnameserver 10.139.1.2\n"
+    assert "/etc/resolv.conf" in qube.run("cat", "/rw/config/protected-files.d/qubes-vmconfig").splitlines()

@@ -101,7 +101,7 @@ def unit(values: Mapping[str, Any]) -> str:
 Description=Redirect of the DNS queries of other qubes
 ConditionPathExists=%(rules)s
 DefaultDependencies=no
-After=local-fs.target nftables.service
+After=local-fs.target nftables.service qubes-vmconfig.service
 PartOf=nftables.service
 ReloadPropagatedFrom=nftables.service
 Before=network-pre.target shutdown.target
