@@ -93,11 +93,18 @@ def _parts(folder: str) -> List[Part]:
     for name in sorted(os.listdir(parts)) if os.path.isdir(parts) else []:
         role, suffix = os.path.splitext(name)
         if suffix == ".json" and role in ROLES:
-            with open(os.path.join(parts, name), encoding="utf-8") as stream:
-                # Ansible takes what begins like JSON for more than text, so a comment comes first.
-                settings = json.loads("".join([line for line in stream if not line.startswith("#")]))
-            found.append(Part(role, settings["family"], settings["take_over"], settings["variables"]))
+            found.append(_part(role, os.path.join(parts, name)))
     return found
+
+
+def _part(role: str, path: str) -> Part:
+    try:
+        with open(path, encoding="utf-8") as stream:
+            # Ansible takes what begins like JSON for more than text, so a comment comes first.
+            settings = json.loads("".join([line for line in stream if not line.startswith("#")]))
+        return Part(role, settings["family"], settings["take_over"], settings["variables"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise VmconfigError("%s is not as the role %s wrote it: %s. Run the role again" % (path, role, error)) from error
 
 
 def _render(parts: Sequence[Part], root: str, url: str) -> List[str]:

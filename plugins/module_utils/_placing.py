@@ -40,7 +40,10 @@ class Place:
         self._root = -1
 
     def __enter__(self) -> Place:
-        self._root = os.open(self._root_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._root = os.open(self._root_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise Unplaced("%s: %s" % (self._root_path, error.strerror)) from error
         return self
 
     def __exit__(self, *_reason: object) -> None:

@@ -72,8 +72,9 @@ class Debian:
         for group in self._groups:
             os.makedirs(group, exist_ok=True)
         enter = "".join(["echo $$ > %s/cgroup.procs\n" % shlex.quote(group) for group in self._groups])
+        given = [debootstrapped(), str(folder / "machine"), START, mac, sockets]
         self._process = subprocess.Popen(  # pylint: disable=consider-using-with
-            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "sh", "-ec", enter + KEPT, "sh", debootstrapped(), str(folder / "machine"), START, mac, sockets],
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "sh", "-ec", enter + KEPT, "sh", *given],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if self._process.stdout.readline() != "ready\n":
             raise RuntimeError(self._process.communicate()[1])

@@ -266,3 +266,27 @@ def test_without_keys_nothing_is_written(root, tmp_path):
 def test_no_interface_is_not_the_same_as_no_keys(root):
     code, said = start(root, {"vm-config/proxy": "x"})
     assert code == 1 and len(said) == 1 and "no VM configuration interface" in said[0]
+
+
+@pytest.mark.parametrize("text, says", [
+    ('{"family": "Debian", ', "Expecting"), ("[]", "indices"), ('{"family": "Debian", "take_over": false}', "'variables'"), (None, "No such file"),
+])
+def test_a_part_that_is_broken_is_one_error_and_nothing_is_written(root, text, says):
+    path = os.path.join(root, FOLDER, "parts", "xkb.json")
+    os.remove(path)
+    if text is None:
+        os.symlink("nowhere", path)
+    else:
+        put(root, os.path.join(FOLDER, "parts", "xkb.json"), text)
+    code, said = start(root, keys_of("r4"))
+    assert code == 1 and len(said) == 1 and said[0].startswith("qubes-vmconfig: %s is not as the role xkb wrote it: " % path) and says in said[0], said
+    assert set(tree(root)) == {"etc"}
+
+
+def test_a_root_that_is_not_there_is_one_error(root, tmp_path):
+    with qubesdblab.QubesdbLab() as lab:
+        lab.add_own(keys_of("r4"))
+        assert start_on(root, lab.url, "-S")[0] == 0
+        done = subprocess.run([sys.executable, "-I", os.path.join(root, FOLDER), "--root", str(tmp_path / "nowhere"), "--store", lab.url],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False, encoding="utf-8")
+    assert (done.returncode, done.stderr) == (1, "qubes-vmconfig: %s: No such file or directory\n" % (tmp_path / "nowhere"))

@@ -181,7 +181,8 @@ def test_an_appvm_with_the_agent_renders_by_a_hook_in_what_it_keeps(qube):
     code, text = qube.play("apply", vmconfig_apply="boot", vmconfig_take_over=True)
     assert code == 0, text
     # As it is after a start, when /etc is the template's and the agent has set the zone of before.
-    qube.run("sh", "-ec", "rm -rf /etc/qubes-vmconfig /etc/systemd/system/qubes-vmconfig* /usr/lib/qubes-vmconfig; ln -sfn ../usr/share/zoneinfo/UTC /etc/localtime")
+    qube.run("sh", "-ec", "rm -rf /etc/qubes-vmconfig /etc/systemd/system/qubes-vmconfig* /usr/lib/qubes-vmconfig")
+    qube.run("ln", "-sfn", "../usr/share/zoneinfo/UTC", "/etc/localtime")
     qube.run("sh", "-ec", "for hook in /rw/config/rc.local.d/*.rc; do test -x $hook; $hook; done")
     assert qube.zone() == "CET 01:00"
     assert qube.run("cat", "/etc/resolv.conf") == "nameserver 10.139.1.1\nnameserver 10.139.1.2\n"

@@ -115,13 +115,13 @@ def tree(folder):
     return found
 
 
-@pytest.fixture(name="rendered", scope="module")
-def rendered_at_start(tmp_path_factory):
+@pytest.fixture(name="rendered", scope="module", params=["Debian", "RedHat", "Archlinux"])
+def rendered_at_start(request, tmp_path_factory):
     """A qube that renders all roles at its start, from a QubesDB daemon, and has done so with good values."""
     root = tmp_path_factory.mktemp("rendered")
     (root / "parts").mkdir()
     for role in ROLES:
-        (root / "parts" / (role + ".json")).write_text(json.dumps({"family": "Debian", "take_over": False, "variables": {}}))
+        (root / "parts" / (role + ".json")).write_text(json.dumps({"family": request.param, "take_over": False, "variables": {}}))
     wants = root / "etc/systemd/system/multi-user.target.wants"
     wants.mkdir(parents=True)
     (wants / "systemd-networkd.service").write_text("")
@@ -151,6 +151,37 @@ def test_no_start_believes_a_hostile_value(rendered, key):
         there = tree(root)
         assert there == before or {name for name in there if there[name] != before.get(name)} == set(), value
     lab.put("self", key, NETVM[key])
+    assert start(lab, root) == (0, [])
+
+
+@pytest.mark.parametrize("key", ROLE_OF)
+def test_at_a_start_without_a_key_its_file_stays(rendered, key):
+    lab, root = rendered
+    lab.remove("self", key)
+    before = kept(root)
+    code, said = start(lab, root)
+    # What its role cannot do without is missing, and said.
+    assert (code, said) == (0, []) or (code == 1 and all(line.startswith("qubes-vmconfig: %s: " % ROLE_OF[key]) for line in said))
+    assert kept(root).keys() == before.keys()
+    lab.put("self", key, NETVM[key])
+    assert start(lab, root) == (0, [])
+    assert {path: text for path, (text, dummy) in kept(root).items()} == {path: text for path, (text, dummy) in before.items()}
+
+
+def kept(root):
+    """All files but those of services, which without a key are what the type of the qube says."""
+    return {path: state for path, state in tree(root).items() if not path.startswith("run/qubes-service/")}
+
+
+def test_at_a_start_without_any_key_all_files_stay(rendered):
+    lab, root = rendered
+    before = kept(root)
+    for key in ROLE_OF:
+        lab.remove("self", key)
+    assert start(lab, root) == (0, [])
+    assert kept(root) == before
+    for key in ROLE_OF:
+        lab.put("self", key, NETVM[key])
     assert start(lab, root) == (0, [])
 
 
