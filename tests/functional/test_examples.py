@@ -228,19 +228,6 @@ def page_of_network(role, expected):
     return page
 
 
-def page_of_roles(lab, folder):
-    """SecureDrop's client; the owner is whoever runs the tests, for this machine has no such user."""
-    playbook, = blocks("docs/roles.md")
-    me, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
-    (folder / "site.yml").write_text(playbook.replace("owner: user", "owner: " + me).replace("group: user", "group: " + group))
-    (folder / "templates").mkdir()
-    (folder / "templates" / "config.json.j2").write_text(re.findall(r"(?m)^```\n(.*\{\{ value \}\}.*\n)```$", (ROOT / "docs/roles.md").read_text())[0])
-    give(lab, 7, {**RENDERED, "vm-config/SD_SUBMISSION_KEY_FPR": "65A1B5FF"})
-    inventory = {"hosts": {"sd-app": {"vmconfig_store": lab.guest(7).url}}, "vars": {"vmconfig_destdir": str(folder / "root"), **FAMILY}}
-    ran(run(folder, "site.yml", inventory))
-    assert files_of(folder / "root") == {"home/user/.config/SDCLIENT/config.json": '{"journalist_key_fingerprint": "65A1B5FF"}\n'}
-
-
 def page_of_services(lab, folder):
     playbook, = blocks("roles/services/README.md")
     (folder / "site.yml").write_text(playbook)
@@ -252,13 +239,22 @@ def page_of_services(lab, folder):
 
 
 def page_of_vm_config(lab, folder):
-    playbook, = blocks("roles/vm_config/README.md")
+    """With SecureDrop's client; the owner is whoever runs the tests, for this machine has no such user."""
+    page = "roles/vm_config/README.md"
+    playbook, client = blocks(page)
+    me, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
     (folder / "site.yml").write_text(playbook)
-    give(lab, 7, {**RENDERED, "vm-config/proxy": "http://10.137.0.1:3128"})
-    inventory = {"children": {"qubes": {"hosts": {"work": {"vmconfig_store": lab.guest(7).url}}}},
-                 "vars": {"vmconfig_destdir": str(folder / "root"), **FAMILY}}
+    (folder / "client.yml").write_text(client.replace("owner: user", "owner: " + me).replace("group: user", "group: " + group))
+    (folder / "templates").mkdir()
+    (folder / "templates" / "config.json.j2").write_text(re.findall(r"(?m)^```\n(.*\{\{ value \}\}.*\n)```$", (ROOT / page).read_text())[0])
+    give(lab, 7, {**RENDERED, "vm-config/proxy": "http://10.137.0.1:3128", "vm-config/SD_SUBMISSION_KEY_FPR": "65A1B5FF"})
+    host = {"vmconfig_store": lab.guest(7).url}
+    inventory = {"children": {"qubes": {"hosts": {"work": host}}}, "hosts": {"sd-app": host}, "vars": {"vmconfig_destdir": str(folder / "root"), **FAMILY}}
     ran(run(folder, "site.yml", inventory))
-    assert files_of(folder / "root") == {"etc/proxy": "http://10.137.0.1:3128\n"}
+    ran(run(folder, "client.yml", inventory))
+    assert files_of(folder / "root") == {
+        "etc/proxy": "http://10.137.0.1:3128\n",
+        "home/user/.config/SDCLIENT/config.json": '{"journalist_key_fingerprint": "65A1B5FF"}\n'}
 
 
 UPLINK = {"etc/systemd/network/10-qubes-uplink.network": "Address=10.137.0.12/32"}
@@ -277,7 +273,6 @@ RUNS = {
     "examples/plain-xen.yml": plain_xen,
     "examples/qubes.yml": declaration,
     "README.md": readme,
-    "docs/roles.md": page_of_roles,
     "docs/stores.md": page_of_stores,
     "roles/dns_redirect/README.md": page_of_network("dns_redirect", REDIRECT),
     "roles/display/README.md": page_of_role("display"),
