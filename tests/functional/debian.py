@@ -18,6 +18,7 @@ import packages
 
 INCLUDED = "cron,dbus,ifupdown,iproute2,nftables,openssh-server,procps,python3,systemd,systemd-resolved,systemd-sysv,tzdata,x11-xkb-utils"
 GROUPS = "/sys/fs/cgroup"
+OF_ITS_OWN = ["unshare", "--mount", "--net", "--pid", "--cgroup", "--uts", "--ipc", "--fork", "--kill-child"]
 # What is written stays until the process that this is ends; each line that it reads is a start.
 KEPT = """
 mount -t tmpfs tmpfs "$2"
@@ -27,10 +28,10 @@ cd "$2/tree"
 echo ready
 while read -r line; do
     # It ends with this script, and that with the tests, however they end.
-    setpriv --pdeathsig KILL unshare --mount --net --pid --cgroup --uts --ipc --fork --kill-child sh -ec "$3" sh "$4" "$5" < /dev/null > /dev/null 2>&1 || :
+    setpriv --pdeathsig KILL %s sh -ec "$3" sh "$4" "$5" < /dev/null > /dev/null 2>&1 || :
     echo off
 done
-"""
+""" % " ".join(OF_ITS_OWN)
 START = """
 mount -t proc proc proc
 mount -t sysfs sysfs sys
@@ -60,6 +61,14 @@ ip address add 10.139.1.2/32 dev lo
 exec env -i container=lab PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot . /lib/systemd/systemd
 """
 PATIENCE = 60
+
+
+def unavailable() -> str:
+    """Why there can be none here; empty where there can."""
+    if os.geteuid() != 0:
+        return "debootstrap needs root"
+    done = subprocess.run([*OF_ITS_OWN, "mount", "-t", "tmpfs", "none", "/mnt"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    return done.stdout.strip() if done.returncode else "".join(["%s is read-only" % each for each in _hierarchies() if not os.access(each, os.W_OK)])
 
 
 class Debian:
