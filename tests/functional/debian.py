@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
+import select
 import shlex
 import shutil
+import signal
 import subprocess
 import time
 from typing import List
@@ -68,7 +71,7 @@ def unavailable() -> str:
     if os.geteuid() != 0:
         return "debootstrap needs root"
     done = subprocess.run([*OF_ITS_OWN, "mount", "-t", "tmpfs", "none", "/mnt"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
-    return done.stdout.strip() if done.returncode else "".join(["%s is read-only" % each for each in _hierarchies() if not os.access(each, os.W_OK)])
+    return done.stdout.strip() if done.returncode else "".join(["%s cannot be written" % each for each in _hierarchies() if not os.access(each, os.W_OK)])
 
 
 class Debian:
@@ -89,7 +92,16 @@ class Debian:
             raise RuntimeError(self._process.communicate()[1])
         self._enter: List[str] = []
         self._folder = folder
-        self.start()
+        try:
+            self.start()
+            self._open()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _open(self) -> None:
+        """Lets a key of ours in."""
+        folder = self._folder
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], check=True)
         self.put("/etc/ssh/authorized_keys", (folder / "key.pub").read_text())
         self.put("/etc/ssh/sshd_config.d/key.conf", "AuthorizedKeysFile /etc/ssh/authorized_keys\nUsePAM no\n")
@@ -126,12 +138,15 @@ class Debian:
 
     def restart(self) -> None:
         self.run("systemctl", "--no-block", "poweroff")
+        assert select.select([self._process.stdout], [], [], PATIENCE)[0], "the Debian did not go off within %d s" % PATIENCE
         assert self._process.stdout.readline() == "off\n"
         self.start()
 
     def stop(self) -> None:
-        # With its process 1 all others of the machine end.
-        subprocess.run(["kill", "-KILL", self._enter[2]], check=False)
+        # With its process 1 all others of the machine end; without one there are none.
+        if self._enter:
+            os.kill(int(self._enter[2]), signal.SIGKILL)
+        self._process.kill()
         self._process.communicate(timeout=PATIENCE)
         for group in self._groups:
             _remove(group)
@@ -174,8 +189,13 @@ def _hierarchies() -> List[str]:
 
 def _remove(group: str) -> None:
     """A group and those in it, from the innermost on."""
-    for folder, dummy, dummies in os.walk(group, topdown=False):
-        os.rmdir(folder)
+    for folder, _folders, _files in os.walk(group, topdown=False):
+        # Of processes that have just ended a group is rid a moment later.
+        for dummy in range(50):
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+                break
+            time.sleep(0.1)
 
 
 def debootstrapped() -> str:

@@ -159,7 +159,7 @@ def test_what_is_switched_off_is_stopped(qube):
 
 
 def test_what_is_broken_or_gone_stands_as_it_was(qube):
-    qube.play("apply")
+    assert qube.play("apply")[0] == 0
     before = qube.state()
     qube.lab.put("self", "qubes-primary-dns", "10.139.1.1\nnameserver 6.6.6.6")
     code, text = qube.play("apply")
@@ -186,3 +186,5 @@ def test_an_appvm_with_the_agent_renders_by_a_hook_in_what_it_keeps(qube):
     assert qube.zone() == "CET 01:00"
     assert qube.run("cat", "/etc/resolv.conf") == "nameserver 10.139.1.1\nnameserver 10.139.1.2\n"
     assert "/etc/resolv.conf" in qube.run("cat", "/rw/config/protected-files.d/qubes-vmconfig").splitlines()
+    code, text = qube.play("apply", vmconfig_apply="boot", vmconfig_take_over=True)
+    assert code == 0 and changed(text) == {"0"}, text

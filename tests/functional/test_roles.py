@@ -19,6 +19,7 @@ from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import ROL
 from machines import NETVM, Netvm
 from playing import environment, run
 
+TEMPLATE = {key: NETVM[key] for key in ("qubes-vm-type", "qubes-vm-persistence")}
 MOST_TASKS = 25
 CALLBACKS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "bench", "callback_plugins")
 
@@ -73,6 +74,24 @@ def test_what_differs_is_done_once_with_few_tasks(netvm):
     clean, reached = netvm.play("audit", "-e", "audit_fail_on_drift=true")
     assert clean.returncode == 0 and "Nothing differs." in clean.stdout.decode(), clean.stdout.decode()
     assert reached.count("keys_info") == 1
+
+
+def test_two_qubes_in_one_play_are_never_taken_for_each_other(tmp_path):
+    """As images are made. Keys are read once a play, so the second needs its own host; a directory of its own is all right."""
+    (tmp_path / "store.json").write_text(json.dumps({"a": {**TEMPLATE, "qubes-timezone": "Europe/Warsaw"}, "b": {**TEMPLATE, "qubes-timezone": "Asia/Tokyo"}}))
+    (tmp_path / "one" / "etc").mkdir(parents=True)
+
+    def rendered(qube, folder):
+        return {"name": "Render", "ansible.builtin.include_role": {"name": "qubes.vmconfig.timezone"},
+                "vars": {"vmconfig_qube": qube, "vmconfig_destdir": str(tmp_path / folder)}}
+
+    tasks = [rendered("a", "one"), rendered("a", "two"), rendered("b", "three")]
+    (tmp_path / "play.yml").write_text(json.dumps([{"name": "Render", "hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    inventory = {"hosts": {"builder": {"vmconfig_family": "Debian", "vmconfig_store": "file://%s/store.json" % tmp_path}}}
+    done = run(tmp_path, "play.yml", inventory)
+    assert done.returncode == 2 and "no attribute 'b'" in done.stdout.decode(), done.stdout.decode()[-2000:]
+    assert [(tmp_path / folder / "etc" / "timezone").read_text() for folder in ("one", "two")] == ["Europe/Warsaw\n"] * 2
+    assert not (tmp_path / "three").exists()
 
 
 # -- values that nobody should believe: add yours --
@@ -161,7 +180,7 @@ def test_at_a_start_without_a_key_its_file_stays(rendered, key):
     before = kept(root)
     code, said = start(lab, root)
     # What its role cannot do without is missing, and said.
-    assert (code, said) == (0, []) or (code == 1 and all(line.startswith("qubes-vmconfig: %s: " % ROLE_OF[key]) for line in said))
+    assert (code, said) == (0, []) or (code == 1 and said and all(line.startswith("qubes-vmconfig: %s: " % ROLE_OF[key]) for line in said))
     assert kept(root).keys() == before.keys()
     lab.put("self", key, NETVM[key])
     assert start(lab, root) == (0, [])
