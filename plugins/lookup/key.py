@@ -80,7 +80,7 @@ _list:
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 
-from ansible_collections.qubes.vmconfig.plugins.module_utils import _interface
+from ansible_collections.qubes.vmconfig.plugins.module_utils import _interface, _selection
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Refused, VmconfigError
 from ansible_collections.qubes.vmconfig.plugins.module_utils._inspect import read, selected
 from ansible_collections.qubes.vmconfig.plugins.module_utils._plan import UNTOLD
@@ -134,7 +134,7 @@ class LookupModule(LookupBase):
         return [self._value(term, qube, store, found, has_default) for term in terms]
 
     def _value(self, term, qube, store, found, has_default):
-        selection = _interface.select([term])
+        selection = _selection.select([term])
         if selection.globs:
             return {key: self._decoded(key, qube, value) for key, value in sorted(found.values.items())
                     if selection.matches(key) and value is not UNTOLD}

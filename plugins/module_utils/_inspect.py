@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 from . import _interface
 from ._errors import Refused, SomeUnread, StoreError, names
 from ._plan import UNTOLD, Snapshot
+from ._selection import DOCUMENTED, Selection, select
 from ._stores.base import SELF, Store
 from ._text import plain, show
 
@@ -20,16 +21,16 @@ EVERY = "*"
 _PROOF = ("qubes-vm-type", "type")
 
 
-def selected(keys: Sequence[object]) -> _interface.Selection:
+def selected(keys: Sequence[object]) -> Selection:
     """The selection of these names and globs; without any, every documented key. ``Refused`` where it names a secret."""
-    selection = _interface.select(keys) if keys else _interface.DOCUMENTED
+    selection = select(keys) if keys else DOCUMENTED
     secret = sorted(_interface.SECRETS.intersection(selection.exact))
     if secret:
         raise Refused("%s is a secret, which is never read" % ", ".join(map(show, secret)))
     return selection
 
 
-def read(store: Store, qubes: Optional[Sequence[str]], selection: _interface.Selection) -> Dict[str, Snapshot]:
+def read(store: Store, qubes: Optional[Sequence[str]], selection: Selection) -> Dict[str, Snapshot]:
     """What each of these qubes holds of the selection. Secrets are left out. ``SomeUnread`` when some cannot be read.
 
     Without ``qubes`` it is what the store means by itself; ``*`` is all of them.
@@ -40,14 +41,14 @@ def read(store: Store, qubes: Optional[Sequence[str]], selection: _interface.Sel
         raise SomeUnread(_finished(store, error.found, selection), error.failed) from None
 
 
-def _finished(store: Store, found: Mapping[str, Snapshot], selection: _interface.Selection) -> Dict[str, Snapshot]:
+def _finished(store: Store, found: Mapping[str, Snapshot], selection: Selection) -> Dict[str, Snapshot]:
     finished = {qube: _without_secrets(snapshot) for qube, snapshot in found.items()}
     if SELF in finished:
         finished[SELF] = _proven(store, finished[SELF], selection)
     return finished
 
 
-def _found(store: Store, qubes: Optional[Sequence[str]], selection: _interface.Selection) -> Dict[str, Snapshot]:
+def _found(store: Store, qubes: Optional[Sequence[str]], selection: Selection) -> Dict[str, Snapshot]:
     chosen: List[str] = []
     try:
         chosen = _chosen(store, qubes)
@@ -67,7 +68,7 @@ def _chosen(store: Store, qubes: Optional[Sequence[str]]) -> List[str]:
     return list(chosen)
 
 
-def with_proof(selection: _interface.Selection) -> _interface.Selection:
+def with_proof(selection: Selection) -> Selection:
     """What has to be read of ``self`` so that ``refuse_unproven`` can tell."""
     return selection._replace(exact=tuple(dict.fromkeys(selection.exact + _PROOF)))
 
@@ -79,7 +80,7 @@ def refuse_unproven(store: Store, snapshot: Snapshot) -> None:
                          "On a machine that is no qube, name the store and the qube" % (store.url, " and ".join(_PROOF)))
 
 
-def _proven(store: Store, snapshot: Snapshot, selection: _interface.Selection) -> Snapshot:
+def _proven(store: Store, snapshot: Snapshot, selection: Selection) -> Snapshot:
     refuse_unproven(store, snapshot)
     matches = selection.matcher()
     return snapshot._replace(values={key: value for key, value in snapshot.values.items() if matches(key)})
@@ -91,10 +92,10 @@ def _without_secrets(snapshot: Snapshot) -> Snapshot:
 
 def prove(store: Store) -> None:
     """``StoreError`` where this machine is no qube that has the interface."""
-    read(store, [SELF], _interface.Selection())
+    read(store, [SELF], Selection())
 
 
-def report(snapshot: Snapshot, selection: _interface.Selection, raw: bool) -> Dict[str, Any]:
+def report(snapshot: Snapshot, selection: Selection, raw: bool) -> Dict[str, Any]:
     """One qube's part of the result of ``keys_info``."""
     config: Dict[str, Any] = {}
     invalid: Dict[str, Dict[str, str]] = {}

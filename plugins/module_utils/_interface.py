@@ -13,10 +13,9 @@ gui-agent-linux, gui-daemon; R2 to R4.3). A new key is one row.
 from __future__ import annotations
 
 import difflib
-import fnmatch
 import re
 from functools import lru_cache
-from typing import Callable, Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from ._errors import Refused
 from ._forms import Address, Addresses, Choice, Form, Keyboard, Keymap, Malformed, Netmask, Number, Pattern, Switch, Text
@@ -270,6 +269,8 @@ _ALIASES: Dict[str, str] = {alias: row.name for row in ROWS for alias in row.ali
 _WELL_FORMED = r"(?!-)[A-Za-z0-9_.:@-]+(?:/[A-Za-z0-9_.:@-]+)*"
 SECRETS = frozenset(row.name for row in ROWS if row.secret)
 DIRECTORIES = frozenset(_FAMILIES)
+# Of the keys that stand in none of these.
+NAMES = tuple(_PLAIN)
 
 
 @lru_cache(maxsize=None)
@@ -356,55 +357,6 @@ def directory(name: object) -> str:
     if not isinstance(name, str) or not name.strip("/"):
         raise Refused("%s is not a directory of keys; expected a name such as qubes-service/" % show(name))
     return normal(name.rstrip("/")) + "/"
-
-
-class Selection(NamedTuple):
-    """Which keys to read of a qube: exact names, and globs in which ``*`` also matches a slash."""
-
-    exact: Tuple[str, ...] = ()
-    globs: Tuple[str, ...] = ()
-
-    def matches(self, key: str) -> bool:
-        """Whether the key was asked for."""
-        return key in self.exact or any(fnmatch.fnmatchcase(key, glob) for glob in self.globs)
-
-    def matcher(self) -> Callable[[str], bool]:
-        """The same as a function, for many keys."""
-        exact = frozenset(self.exact)
-        globs = re.compile("|".join(map(fnmatch.translate, self.globs)) or "(?!)")
-        return lambda key: key in exact or globs.match(key) is not None
-
-    def prefixes(self) -> List[str]:
-        """What keys that the globs select begin with, none of them the beginning of another."""
-        literals = sorted({_literal(glob) for glob in self.globs})
-        return [literal for place, literal in enumerate(literals) if not literal.startswith(tuple(literals[:place]))]
-
-    def may_hold(self, path: str) -> bool:
-        """Whether a key asked for may stand in the directory ``path`` (with its slash; the empty text is the top)."""
-        return any(_overlap(_literal(glob), path) for glob in self.globs)
-
-
-def _literal(glob: str) -> str:
-    return re.split(r"[*?\[]", glob, maxsplit=1)[0]
-
-
-def _overlap(one: str, other: str) -> bool:
-    return one.startswith(other) or other.startswith(one)
-
-
-def select(names: Iterable[object]) -> Selection:
-    """A selection from names and globs as a user gives them; ``Refused`` for what cannot name a key."""
-    exact, globs = [], []
-    for name in names:
-        if isinstance(name, str) and re.search(r"[*?\[]", name):
-            globs.append(name[1:] if name.startswith("/") else name)
-        else:
-            exact.append(normal(name))
-    return Selection(tuple(dict.fromkeys(exact)), tuple(dict.fromkeys(globs)))
-
-
-DOCUMENTED = Selection(tuple(name for name in _PLAIN if name not in SECRETS), tuple(sorted(directory + "*" for directory in DIRECTORIES)))
-"""Every key of the table that may be shown."""
 
 
 def decode(key: str, untrusted_value: bytes):

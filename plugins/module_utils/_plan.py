@@ -18,6 +18,7 @@ from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, NamedTupl
 from . import _interface
 from ._errors import Refused, names
 from ._forms import Malformed
+from ._selection import Selection
 from ._text import escape, show
 
 INHERIT = "inherit"
@@ -35,9 +36,9 @@ class Wanted(NamedTuple):
     guarded: bool = False
 
     @property
-    def selection(self) -> _interface.Selection:
+    def selection(self) -> Selection:
         """What has to be read to plan this."""
-        return _interface.Selection(tuple(self.keys), tuple(prefix + "*" for prefix in self.purge))
+        return Selection(tuple(self.keys), tuple(prefix + "*" for prefix in self.purge))
 
 
 class _Untold(bytes):

@@ -18,6 +18,7 @@ from . import _interface
 from ._errors import QubeMissing, Refused, StoreError, VmconfigError
 from ._inspect import prove
 from ._plan import UNTOLD, encode
+from ._selection import Selection
 from ._stores.base import SELF, Store
 from ._text import escape, plain, show
 
@@ -93,7 +94,7 @@ def _look(store: Store, key: str, task: Task, is_met: Callable[[Optional[bytes]]
 
 
 def _value(store: Store, qube: str, key: str) -> Optional[bytes]:
-    snapshot = store.read({qube: _interface.Selection((key,))})[qube]
+    snapshot = store.read({qube: Selection((key,))})[qube]
     if key in snapshot.denied:
         raise Refused("qube %s, key %s: it may not be read here, so cannot be waited for" % (show(qube), show(key)))
     return snapshot.values.get(key)

@@ -29,7 +29,7 @@ from machines import Netvm  # noqa: E402
 from qubesdblab import QubesdbLab  # noqa: E402
 from xenlab import XenLab  # noqa: E402
 
-from ansible_collections.qubes.vmconfig.plugins.module_utils._interface import Selection  # noqa: E402
+from ansible_collections.qubes.vmconfig.plugins.module_utils._selection import Selection  # noqa: E402
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.opening import open_store  # noqa: E402
 
 KEYS = 30

@@ -14,7 +14,7 @@ import signal
 import time
 
 import yaml
-from ansible_collections.qubes.vmconfig.plugins.module_utils import _interface
+from ansible_collections.qubes.vmconfig.plugins.module_utils import _selection
 from ansible_collections.qubes.vmconfig.plugins.module_utils._plan import INHERIT, Wanted, plan
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.opening import open_store
 
@@ -29,7 +29,7 @@ def opened(url, timeout=10.0, qubes=("work",)):
 
 
 def select(*names):
-    return _interface.select(names)
+    return _selection.select(names)
 
 
 def read(store, *names, qube="work"):

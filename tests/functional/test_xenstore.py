@@ -18,7 +18,7 @@ import xenlab
 from ansible_collections.qubes.vmconfig.plugins.module_utils import _inspect
 from ansible_collections.qubes.vmconfig.plugins.module_utils._apply import Task, apply
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import QubeMissing, Refused, StoreError
-from ansible_collections.qubes.vmconfig.plugins.module_utils._interface import DOCUMENTED
+from ansible_collections.qubes.vmconfig.plugins.module_utils._selection import DOCUMENTED
 from ansible_collections.qubes.vmconfig.plugins.module_utils._plan import Change
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.opening import open_store
 from harness import ESCAPES, change, opened, read, select, within

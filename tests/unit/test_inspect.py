@@ -11,7 +11,7 @@ import base64
 import pytest
 from ansible_collections.qubes.vmconfig.plugins.module_utils import _interface
 from ansible_collections.qubes.vmconfig.plugins.module_utils._inspect import plain, report
-from ansible_collections.qubes.vmconfig.plugins.module_utils._interface import select
+from ansible_collections.qubes.vmconfig.plugins.module_utils._selection import select
 from ansible_collections.qubes.vmconfig.plugins.module_utils._plan import Snapshot
 from unitdata import HOSTILE, load
 

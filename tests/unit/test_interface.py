@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from ansible_collections.qubes.vmconfig.plugins.module_utils import _interface
+from ansible_collections.qubes.vmconfig.plugins.module_utils import _interface, _selection
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Refused
 from ansible_collections.qubes.vmconfig.plugins.module_utils._forms import Malformed
 from unitdata import HOSTILE, load
@@ -158,7 +158,7 @@ def test_what_cannot_be_a_directory_is_refused(name):
 
 @pytest.mark.parametrize("case", CASES["selections"], ids=lambda case: " ".join(case["names"]))
 def test_what_a_selection_matches(case):
-    selection = _interface.select(case["names"])
+    selection = _selection.select(case["names"])
     for key in case["matches"]:
         assert selection.matches(key), key
         # A store that descends must come to it.
@@ -170,12 +170,12 @@ def test_what_a_selection_matches(case):
 
 def test_what_cannot_be_selected_is_refused():
     with pytest.raises(Refused):
-        _interface.select(["qubes-timezone", ""])
+        _selection.select(["qubes-timezone", ""])
 
 
 @pytest.mark.parametrize("key", KEYS)
 def test_the_documented_selection_is_every_key_but_the_secrets(key):
-    assert _interface.DOCUMENTED.matches(key) == (key not in _interface.SECRETS)
+    assert _selection.DOCUMENTED.matches(key) == (key not in _interface.SECRETS)
 
 
 def test_the_secrets():

@@ -19,8 +19,9 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Se
 
 from .. import _child, _interface
 from .._errors import QubeMissing, StoreError, Unfinished, names
-from .._interface import Row, Selection
+from .._interface import Row
 from .._plan import UNTOLD, Change, Snapshot
+from .._selection import Selection
 from .._settings import ALWAYS, Computed, Removal, Unsettable
 from .._text import show
 from . import adminapi

@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from .._errors import VmconfigError
-from .._interface import PERSISTENT, Row, Selection
+from .._interface import PERSISTENT, Row
 from .._plan import Change, Snapshot
+from .._selection import Selection
 from .._text import escape
 
 SELF = "self"

@@ -23,8 +23,8 @@ from typing import Any, Dict, List, Mapping, Optional, Tuple
 from .. import _document
 from .._errors import QubeMissing, Refused, StoreError
 from .._files import Lock, locked, read_file
-from .._interface import Selection
 from .._plan import Change, Snapshot
+from .._selection import Selection
 from .._text import escape, plain, show
 from .base import Replan, Store, Watch
 

@@ -20,8 +20,9 @@ from typing import Dict, List, Optional, Sequence
 from .. import _interface
 from .._errors import QubeMissing, StoreError, names
 from .._files import Lock, locked
-from .._interface import Row, Selection
+from .._interface import Row
 from .._plan import Change
+from .._selection import Selection
 from .._text import show
 from .base import SELF, Replan, Update, Watch
 from .conversing import ConnectionWatch

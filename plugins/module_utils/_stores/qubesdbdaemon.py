@@ -14,8 +14,8 @@ from typing import Callable, Dict, Generator, Iterable, List, NamedTuple, Option
 
 from .. import _interface
 from .._errors import Refused, StoreError, Unfinished, names
-from .._interface import Selection
 from .._plan import Change, Snapshot, ordered
+from .._selection import Selection
 from .._text import show
 from . import qubesdbwire
 from .base import Replan

@@ -13,8 +13,8 @@ from typing import Any, Dict, List, Mapping, Optional, Set
 
 from .._errors import SomeUnread, VmconfigError
 from .._files import LOOK_AGAIN, Lock
-from .._interface import Selection
 from .._plan import Change, Snapshot
+from .._selection import Selection
 from .base import Outcome, Review, Store, Update
 from .work import Ended, Work
 

@@ -21,8 +21,9 @@ from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from .. import _interface
 from .._errors import StoreError
-from .._interface import Row, Selection
+from .._interface import Row
 from .._plan import Change, Snapshot
+from .._selection import Selection
 from .._text import escape, show
 from . import xenwire
 from .base import Replan, Store, Watch
