@@ -20,17 +20,16 @@ import time
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import yaml
+from ansible_collections.qubes.vmconfig.plugins.module_utils._selection import Selection
+from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.opening import open_store
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "lab"), str(HERE.parent / "functional")]
 
-import packages  # noqa: E402  found through the paths above
+import packages  # noqa: E402  found through the paths above; PYTHONPATH would be that of what is measured too
 from machines import Netvm  # noqa: E402
 from qubesdblab import QubesdbLab  # noqa: E402
 from xenlab import XenLab  # noqa: E402
-
-from ansible_collections.qubes.vmconfig.plugins.module_utils._selection import Selection  # noqa: E402
-from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.opening import open_store  # noqa: E402
 
 KEYS = 30
 Times = Dict[str, List[float]]

@@ -88,11 +88,11 @@ class Debian:
         self._process = subprocess.Popen(  # pylint: disable=consider-using-with
             ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "sh", "-ec", enter + KEPT, "sh", *given],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        if self._process.stdout.readline() != "ready\n":
-            raise RuntimeError(self._process.communicate()[1])
         self._enter: List[str] = []
         self._folder = folder
         try:
+            if self._process.stdout.readline() != "ready\n":
+                raise RuntimeError(self._process.stderr.read())
             self.start()
             self._open()
         except BaseException:

@@ -14,8 +14,8 @@ from typing import Dict, List, NamedTuple, Tuple
 import pytest
 import qubesdblab
 from ansible_collections.qubes.vmconfig.plugins.module_utils import _boot
-from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import ROLES
 from playing import environment, run
+from starting import set_up
 
 APPLIED = ["timezone", "xkb", "uplink", "resolver", "services", "dns_redirect"]
 
@@ -128,9 +128,7 @@ def assert_as_the_agent(root, case):
 @pytest.mark.parametrize("case", CASES)
 def test_a_start_writes_what_the_agent_would(tmp_path, case):
     (tmp_path / "root").mkdir()
-    (tmp_path / "parts").mkdir()
-    for role in ROLES:
-        (tmp_path / "parts" / (role + ".json")).write_text(json.dumps({"family": "Debian", "take_over": False, "variables": {}}))
+    set_up(tmp_path)
     with qubesdblab.QubesdbLab() as lab:
         lab.add_own(CASES[case][0])
         assert _boot.main(["--root", str(tmp_path / "root"), "--store", lab.url, str(tmp_path)]) == 0

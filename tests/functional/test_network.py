@@ -18,6 +18,7 @@ from ansible_collections.qubes.vmconfig.plugins.module_utils import _boot
 from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import dns_redirect, uplink
 from machines import Machine, cable, plugged
 from playing import environment, run
+from starting import set_up
 
 MAC = "00:16:3e:5e:6c:00"
 KEYS = {"mac": MAC, "ip": "10.137.0.12", "prefix": 32, "gateway": "10.138.2.5"}
@@ -543,9 +544,7 @@ def test_the_files_are_those_of_the_formats(played):
 
 def start(root, keys):
     """Renders both roles below a root, from the keys of a QubesDB daemon. The exit code, and the files that are there then."""
-    (root / "parts").mkdir(exist_ok=True)
-    for role in ("uplink", "dns_redirect"):
-        (root / "parts" / (role + ".json")).write_text(json.dumps({"family": "Debian", "take_over": False, "variables": {}}))
+    set_up(root, ("uplink", "dns_redirect"))
     with qubesdblab.QubesdbLab() as lab:
         lab.add_own(keys)
         code = _boot.main(["--root", str(root), "--store", lab.url, str(root)])

@@ -15,9 +15,9 @@ import re
 import pytest
 import qubesdblab
 from ansible_collections.qubes.vmconfig.plugins.module_utils import _boot
-from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import ROLES
 from machines import NETVM, Netvm
 from playing import environment, run
+from starting import set_up
 
 TEMPLATE = {key: NETVM[key] for key in ("qubes-vm-type", "qubes-vm-persistence")}
 MOST_TASKS = 25
@@ -138,9 +138,7 @@ def tree(folder):
 def rendered_at_start(request, tmp_path_factory):
     """A qube that renders all roles at its start, from a QubesDB daemon, and has done so with good values."""
     root = tmp_path_factory.mktemp("rendered")
-    (root / "parts").mkdir()
-    for role in ROLES:
-        (root / "parts" / (role + ".json")).write_text(json.dumps({"family": request.param, "take_over": False, "variables": {}}))
+    set_up(root, family=request.param)
     wants = root / "etc/systemd/system/multi-user.target.wants"
     wants.mkdir(parents=True)
     (wants / "systemd-networkd.service").write_text("")
