@@ -166,6 +166,9 @@ ROWS: Tuple[Row, ...] = (
     Row("qubes-primary-dns", IP, "network.primary_dns", "R3.1", "the first resolver", present="a netvm is set", setting=NETVM),
     Row("qubes-secondary-dns", IP, "network.secondary_dns", "R1", "the second resolver", present="a netvm is set", setting=NETVM),
     Row("qubes-ip6", IP6, "network.ip6", "R4.0", "the uplink's IPv6 address", present="a netvm is set, IPv6 on", protected=True, setting=NETVM_IPV6),
+    Row("qubes-netmask6", Number("bits", 128), "network.netmask6", "R4.0", "the prefix of the uplink's IPv6 address; without it 128",
+        present="an administrator wrote it",
+        setting=Computed("no release of qubesd writes it; the agent reads it"), lasts=UNTIL_RESTART),
     Row("qubes-gateway6", IP6, "network.gateway6", "R4.0", "the default IPv6 gateway", present="a netvm is set, IPv6 on", setting=NETVM_IPV6),
     # network that the qube serves
     Row("qubes-netvm-network", IP, "netvm.network", "R1", "the network it serves", present="it serves a network", empty=True, setting=SERVES),
