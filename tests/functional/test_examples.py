@@ -13,12 +13,13 @@ import pathlib
 import pwd
 import re
 import shutil
+import subprocess
 
 import packages
 import adminlab
 import pytest
 import yaml
-from playing import environment, keys, keys_info, play, run
+from playing import command, environment, keys, keys_info, play, run
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 PAGES = ["README.md", *(str(page.relative_to(ROOT)) for page in [*ROOT.glob("docs/*.md"), *ROOT.glob("roles/*/README.md")])]
@@ -165,6 +166,7 @@ def declaration(lab, folder):
 
 def readme(lab, folder):
     """Its first play sets what its second renders from."""
+    assert_inventories_name_the_group(folder)
     playbook, = blocks("README.md")
     (folder / "site.yml").write_text(playbook)
     give(lab, 7, RENDERED)
@@ -177,6 +179,30 @@ def readme(lab, folder):
     assert held(lab, 9, "qubes-timezone") == {}
     assert_rendered(folder / "work", zone="Europe/Warsaw", layout="pl")
     assert_rendered(folder / "anon-whonix", roles=["xkb", "resolver"])
+
+
+def assert_inventories_name_the_group(folder):
+    """Those of the README are what ansible-inventory reads, and have the group that its playbook is for."""
+    inventories = re.findall(r"(?ms)^```ini\n(.*?)^```$", (ROOT / "README.md").read_text())
+    assert len(inventories) == 2
+    for text in inventories:
+        (folder / "hosts.ini").write_text(text)
+        done = subprocess.run([command("ansible-inventory"), "-i", "hosts.ini", "--list"], cwd=str(folder), env=environment(), check=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+        found = json.loads(done.stdout)
+        assert found["qubes"]["hosts"] == ["work", "anon-whonix"]
+        assert all(found["_meta"]["hostvars"][host]["ansible_user"] == "root" for host in found["qubes"]["hosts"])
+
+
+def coming_from(lab, folder):
+    """Its two plays set a service and read it again."""
+    first, second = blocks("docs/coming-from.md")
+    env = environment(QUBES_VMCONFIG_STORE=lab.url)
+    for text in (first, second):
+        (folder / "site.yml").write_text(text)
+        said = ran(run(folder, "site.yml", {"hosts": {"localhost": {}}}, env=env))
+    assert held(lab, 7, "qubes-service/cups") == {"qubes-service/cups": "1"}
+    assert '"cups": true' in said
 
 
 def page_of_stores(lab, folder):
@@ -273,6 +299,7 @@ RUNS = {
     "examples/plain-xen.yml": plain_xen,
     "examples/qubes.yml": declaration,
     "README.md": readme,
+    "docs/coming-from.md": coming_from,
     "docs/stores.md": page_of_stores,
     "roles/dns_redirect/README.md": page_of_network("dns_redirect", REDIRECT),
     "roles/display/README.md": page_of_role("display"),
