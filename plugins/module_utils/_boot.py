@@ -17,11 +17,10 @@ import argparse
 import fnmatch
 import json
 import os
-import subprocess
 import sys
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
-from . import _inspect, _interface
+from . import _child, _inspect, _interface
 from ._errors import Refused, VmconfigError
 from ._formats import ROLES, Read, machine
 from ._placing import Place, Unplaced
@@ -195,11 +194,12 @@ def _compile(keymap: str) -> str:
     """What xkbcomp has against a keymap. Without it, or without its data, nothing can be said."""
     try:
         # With any other output file xkbcomp deletes that file when it fails: /dev/null too.
-        done = subprocess.run(["xkbcomp", "-w", "0", "-xkb", "-", "-"], input=keymap.encode("utf-8"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                              cwd="/", check=False, timeout=TIMEOUT)
-    except OSError:
+        ended = _child.run(["xkbcomp", "-w", "0", "-xkb", "-", "-"], keymap.encode("utf-8"), TIMEOUT, folder="/")
+    except _child.NotRun:
         return ""
-    return ROLES["xkb"].objection(done.stderr.decode("utf-8", "replace")) if done.returncode else ""
+    except _child.TimedOut:
+        return "xkbcomp does not end within %g seconds" % TIMEOUT
+    return ROLES["xkb"].objection(bytes(ended.told.data).decode("utf-8", "replace")) if ended.status else ""
 
 
 # -- writing --

@@ -7,7 +7,11 @@
 """Running a program, and never longer or with more of its output than was agreed on.
 
 The program is a list of arguments, never a line for a shell. It has a session of its own, and when it is over, all that is left of
-that session's process group is ended too.
+that session's process group is ended too. What has moved to a session of its own by then (``setsid``) is not: that is how a daemon
+starts.
+
+``AnsibleModule.run_command`` has no timeout and keeps whatever comes, and there is no module in a lookup or where files are
+rendered at a start.
 """
 
 from __future__ import annotations
@@ -19,6 +23,12 @@ import subprocess
 import threading
 import time
 from typing import Dict, List, NamedTuple, Optional, Set, Union
+
+TIMEOUT = 30.0
+"""Seconds that a program has, where nobody says anything else."""
+
+KEPT = 65536
+"""Bytes that are kept of each output, where nobody says anything else."""
 
 CHUNK = 16384
 """Bytes read at once; with what is kept, that is all the memory that output costs."""
@@ -61,49 +71,70 @@ class Ended(NamedTuple):
     told: Output
 
 
+class _Program(subprocess.Popen):
+    """A program that runs, and what it has started."""
+
+    def __init__(self, command: List[str], folder: Optional[str]) -> None:
+        super().__init__(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, start_new_session=True)
+
+    def has_ended(self) -> bool:
+        """Looks only: until it is waited for, its number is no other process's, so that what is left of its group can be ended."""
+        found: Optional[object] = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return found is not None
+
+    def kill_all(self) -> None:
+        """Ends it and its group."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except OSError:
+            pass
+
+
 class _Running:
     """The programs that run now; when this process is to end, they all do."""
 
     lock = threading.Lock()
-    now: Set[subprocess.Popen] = set()
+    now: Set[_Program] = set()
     over = False
 
 
-def run(command: List[str], payload: bytes, timeout: float, most: int) -> Ended:
-    """Runs a program to its end, and keeps ``most`` bytes of each of its outputs; the rest is read and dropped."""
+def run(command: List[str], payload: bytes = b"", timeout: float = TIMEOUT, most: int = KEPT, folder: Optional[str] = None) -> Ended:
+    """Runs a program to its end, and keeps ``most`` bytes of each of its outputs; the rest is read and dropped.
+
+    ``NotRun`` where it cannot be started, ``TimedOut`` where it does not end in time.
+    """
     end = time.monotonic() + timeout
     if _Running.over:
         raise Interrupted()
-    process = _start(command)
+    program = _start(command, folder)
     try:
-        outputs = _converse(process, payload, end, most)
-        _await(process, end)
+        outputs = _converse(program, payload, end, most)
+        _await(program, end)
     finally:
-        _finish(process)
+        _finish(program)
     if _Running.over:
         raise Interrupted()
-    return Ended(process.returncode, *outputs)
+    return Ended(program.returncode, *outputs)
 
 
 def end_all() -> None:
     """Ends all programs, of all threads, and lets no other be started."""
     with _Running.lock:
         _Running.over = True
-        for process in _Running.now:
-            _kill(process)
+        for program in _Running.now:
+            program.kill_all()
 
 
-def _start(command: List[str]) -> subprocess.Popen:
+def _start(command: List[str], folder: Optional[str]) -> _Program:
     try:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, start_new_session=True)
+        program = _Program(command, folder)
     except (OSError, ValueError) as error:
         raise NotRun("%s cannot be run: %s" % (command[0], getattr(error, "strerror", None) or error)) from None
     with _Running.lock:
-        _Running.now.add(process)
+        _Running.now.add(program)
         if _Running.over:
-            _kill(process)
-    return process
+            program.kill_all()
+    return program
 
 
 class _Kept:
@@ -122,18 +153,18 @@ class _Kept:
         return Output(self._data, self._size)
 
 
-def _converse(process: subprocess.Popen, payload: bytes, end: float, most: int) -> List[Output]:
+def _converse(program: _Program, payload: bytes, end: float, most: int) -> List[Output]:
     """Writes the input and reads both outputs, until they end."""
-    kept: Dict[int, _Kept] = {stream.fileno(): _Kept(most) for stream in (process.stdout, process.stderr)}
+    kept: Dict[int, _Kept] = {stream.fileno(): _Kept(most) for stream in (program.stdout, program.stderr)}
     rest = memoryview(payload)
     with selectors.DefaultSelector() as selector:
         for descriptor in kept:
             selector.register(descriptor, selectors.EVENT_READ)
         if rest:
-            os.set_blocking(process.stdin.fileno(), False)
-            selector.register(process.stdin.fileno(), selectors.EVENT_WRITE)
+            os.set_blocking(program.stdin.fileno(), False)
+            selector.register(program.stdin.fileno(), selectors.EVENT_WRITE)
         else:
-            process.stdin.close()
+            program.stdin.close()
         gone = False
         while selector.get_map():
             now = time.monotonic()
@@ -144,57 +175,44 @@ def _converse(process: subprocess.Popen, payload: bytes, end: float, most: int) 
             ready = selector.select(min(LOOK, end - now))
             for key, _events in ready:
                 if key.fd not in kept:
-                    rest = _write(process, selector, rest)
+                    rest = _write(program, selector, rest)
                 else:
                     data = os.read(key.fd, CHUNK)
                     kept[key.fd].take(data)
                     if not data:
                         selector.unregister(key.fd)
-            if not ready and not gone and _has_ended(process):
+            if not ready and not gone and program.has_ended():
                 gone, end = True, min(end, time.monotonic() + REST)
-                _kill(process)
-    return [kept[stream.fileno()].output() for stream in (process.stdout, process.stderr)]
+                program.kill_all()
+    return [kept[stream.fileno()].output() for stream in (program.stdout, program.stderr)]
 
 
-def _write(process: subprocess.Popen, selector: selectors.BaseSelector, rest: memoryview) -> memoryview:
+def _write(program: _Program, selector: selectors.BaseSelector, rest: memoryview) -> memoryview:
     try:
-        rest = rest[os.write(process.stdin.fileno(), rest[:CHUNK]):]
+        rest = rest[os.write(program.stdin.fileno(), rest[:CHUNK]):]
     except BlockingIOError:
         return rest
     except BrokenPipeError:  # who does not read its input may still do what is wanted
         rest = rest[:0]
     if not rest:
-        selector.unregister(process.stdin.fileno())
-        process.stdin.close()
+        selector.unregister(program.stdin.fileno())
+        program.stdin.close()
     return rest
 
 
-def _await(process: subprocess.Popen, end: float) -> None:
+def _await(program: _Program, end: float) -> None:
     pause = 0.001
-    while not _has_ended(process):
+    while not program.has_ended():
         if time.monotonic() >= end:
             raise TimedOut()
         time.sleep(pause)
         pause = min(2 * pause, LOOK)
 
 
-def _has_ended(process: subprocess.Popen) -> bool:
-    """Looks only: until it is waited for, its number is no other process's, so that what is left of its group can be ended."""
-    found: Optional[object] = os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-    return found is not None
-
-
-def _kill(process: subprocess.Popen) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except OSError:
-        pass
-
-
-def _finish(process: subprocess.Popen) -> None:
-    _kill(process)
+def _finish(program: _Program) -> None:
+    program.kill_all()
     with _Running.lock:  # once it is waited for, its number may be another process's
-        _Running.now.discard(process)
-    process.wait()
-    for stream in (process.stdin, process.stdout, process.stderr):
+        _Running.now.discard(program)
+    program.wait()
+    for stream in (program.stdin, program.stdout, program.stderr):
         stream.close()

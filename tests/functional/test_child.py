@@ -103,6 +103,21 @@ def test_what_outlives_its_program_holds_up_nobody(tmp_path):
     assert gone(tmp_path / "pid")
 
 
+def test_a_daemon_that_it_starts_holds_up_nobody_and_lives(tmp_path):
+    """A service may be there to start one, so what has a session of its own is left alone, as the documentation says."""
+    with within(3.0):
+        ended = shell("setsid sleep 60 & echo $! > %s; while ! grep -q sleep /proc/$!/comm; do :; done; echo done" % (tmp_path / "pid"), timeout=30.0)
+    assert ended.output.data == b"done\n"
+    assert alive(tmp_path / "pid")
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
+def test_where_it_runs(tmp_path):
+    assert _child.run(["/bin/pwd"], folder=str(tmp_path)).output.data == os.fsencode(tmp_path) + b"\n"
+    with pytest.raises(_child.NotRun, match="/bin/pwd cannot be run: No such file or directory"):
+        _child.run(["/bin/pwd"], folder=str(tmp_path / "nowhere"))
+
+
 @pytest.mark.parametrize("command, says", [
     (["/nowhere/program"], "/nowhere/program cannot be run: No such file or directory"),
     (["/etc/passwd"], "/etc/passwd cannot be run: Permission denied"),
