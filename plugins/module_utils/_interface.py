@@ -12,15 +12,16 @@ gui-agent-linux, gui-daemon; R2 to R4.3). A new key is one row.
 
 from __future__ import annotations
 
-import difflib
 import re
 from functools import lru_cache
 from typing import Dict, List, NamedTuple, Optional, Tuple
 
+from . import _unknown
 from ._errors import Refused
 from ._forms import Address, Addresses, Choice, Form, Keyboard, Keymap, Malformed, Netmask, Number, Pattern, Switch, Text
 from ._settings import ALWAYS, Computed, Feature, Flag, Layout, Property, Removal, Service, Setting
 from ._text import show
+from ._unknown import Unknown
 
 DOM0, VM = "dom0", "vm"
 NOW, RESTART = "now", "restart"
@@ -41,6 +42,7 @@ PARTS = {
     "IP": Part(r"[0-9A-Fa-f.:]{2,45}", "an IP address"),
     "MAC": Part(r"[0-9a-fA-F]{2}(?::[0-9a-fA-F]{2}){5}", "a MAC address"),
     "NUMBER": Part(r"[0-9]{3,4}", "a number of three or four digits"),
+    "DOMID": Part(r"[0-9]{1,10}", "a domain's id"),
     "HASH": Part(r"[A-Za-z0-9_-]{1,44}", "a hash"),
 }
 
@@ -65,6 +67,7 @@ NETVM_IPV6 = Computed("qubesd computes it from the property netvm and the featur
 SERVES = Computed("qubesd computes it for a qube with the property provides_network", "provides_network")
 GUIVM = Computed("qubesd computes it from the properties guivm and audiovm")
 FIREWALL = Computed("qvm-firewall sets it")
+DEVICES = Computed("qubesd computes it; the qube lists its devices below it", ALWAYS)
 OF_THE_VM = Computed("the qube itself writes it")
 OLD = Computed("releases up to R3 alone have it")
 
@@ -158,7 +161,7 @@ ROWS: Tuple[Row, ...] = (
     # network of the qube
     Row("qubes-mac", MAC, "network.mac", "R4.0", "the uplink's MAC address", present="a netvm is set", protected=True, setting=NETVM),
     Row("qubes-ip", IP, "network.ip", "R1", "the uplink's IPv4 address", present="a netvm is set",
-        setting=Property("ip"), protected=True),
+        setting=Property("ip", also=("net.fake-ip",)), protected=True),
     Row("qubes-netmask", Netmask(), "network.netmask", "R1", "the uplink's IPv4 netmask", present="a netvm is set",
         setting=Feature("net.fake-netmask")),
     Row("qubes-gateway", IP, "network.gateway", "R1", "the default gateway; the first resolver where there is no qubes-primary-dns",
@@ -195,14 +198,14 @@ ROWS: Tuple[Row, ...] = (
         setting=FIREWALL, effective=NOW, protected=True),
     Row("qubes-firewall/IP", Pattern("", "nothing"), "firewall.*.commit", "R4.0", "the empty write that commits a client's rules",
         present="on a netvm", setting=FIREWALL, effective=NOW, empty=True, protected=True, commits="/"),
-    Row("qubes-iptables", TEXT, "iptables.ruleset", "R2", "tells that the rules changed", until="R3", present="on a ProxyVM", effective=NOW,
-        empty=True, protected=True, commits="-", setting=OLD),
-    Row("qubes-iptables-header", TEXT, "iptables.header", "R2", "the rules before the clients'", until="R3", present="on a ProxyVM",
-        effective=NOW, protected=True, setting=OLD),
-    Row("qubes-iptables-domainrules/NUMBER", TEXT, "iptables.domainrules.*", "R2", "a client's rules", until="R3", present="on a ProxyVM",
-        effective=NOW, protected=True, setting=OLD),
-    Row("qubes-iptables-error", TEXT, "iptables.error", "R2", "what iptables-restore said", until="R3", present="on a ProxyVM", owner=VM,
-        lasts=UNTIL_RESTART, effective=NOW, empty=True, setting=OLD),
+    Row("qubes-iptables", TEXT, "iptables.ruleset", "R2", "tells an agent of R3 that the rules changed", present="on a ProxyVM, R4 netvm", effective=NOW,
+        empty=True, protected=True, commits="-", setting=FIREWALL),
+    Row("qubes-iptables-header", TEXT, "iptables.header", "R2", "the rules before the clients', for an agent of R3", present="on a ProxyVM, R4 netvm",
+        effective=NOW, protected=True, setting=FIREWALL),
+    Row("qubes-iptables-domainrules/DOMID", TEXT, "iptables.domainrules.*", "R2", "the rules of the client with this domid, for an agent of R3",
+        present="on a ProxyVM, R4 netvm", effective=NOW, empty=True, protected=True, setting=FIREWALL),
+    Row("qubes-iptables-error", TEXT, "iptables.error", "R2", "what iptables-restore said", present="on a ProxyVM, R4 netvm", owner=VM,
+        lasts=UNTIL_RESTART, effective=NOW, empty=True, setting=OF_THE_VM),
     *_net_config(),
     # screen and sound
     Row("qubes-gui-enabled", BOOL, "gui.enabled", "R4.3", "whether the GUI agent starts", setting=GUIVM),
@@ -229,6 +232,8 @@ ROWS: Tuple[Row, ...] = (
         lasts=UNTIL_RESTART, effective=NOW, empty=True, setting=OF_THE_VM),
     Row("qubes-firewall-handled/IP", Number("rule sets"), "firewall_handled.*", "R4.0", "how many rule sets were loaded",
         present="written by the VM", owner=VM, lasts=UNTIL_RESTART, effective=NOW, setting=OF_THE_VM),
+    Row("qubes-block-devices", Pattern("", "nothing"), "device_lists.block", "R2", "empty; the place below which the VM lists its block devices",
+        lasts=UNTIL_RESTART, effective=NOW, empty=True, protected=True, setting=DEVICES),
     Row("qubes-block-devices/NAME/desc", TEXT, "block_devices.*.desc", "R2", "a block device's description", present="written by the VM",
         owner=VM, lasts=UNTIL_RESTART, effective=NOW, empty=True, protected=True, setting=OF_THE_VM),
     Row("qubes-block-devices/NAME/size", Number("bytes"), "block_devices.*.size", "R2", "its size", present="written by the VM", owner=VM,
@@ -237,6 +242,8 @@ ROWS: Tuple[Row, ...] = (
         owner=VM, lasts=UNTIL_RESTART, effective=NOW, protected=True, setting=OF_THE_VM),
     Row("qubes-block-devices/NAME/parent", TEXT, "block_devices.*.parent", "R4.1", "the device that it is a part of",
         present="written by the VM", owner=VM, lasts=UNTIL_RESTART, effective=NOW, empty=True, protected=True, setting=OF_THE_VM),
+    Row("qubes-usb-devices", Pattern("", "nothing"), "device_lists.usb", "R3.2", "empty; the place below which the VM lists its USB devices",
+        lasts=UNTIL_RESTART, effective=NOW, empty=True, protected=True, setting=DEVICES),
     Row("qubes-usb-devices/NAME/desc", TEXT, "usb_devices.*.desc", "R3.2", "a USB device's description", present="written by the VM",
         owner=VM, lasts=UNTIL_RESTART, effective=NOW, empty=True, protected=True, setting=OF_THE_VM),
     Row("qubes-usb-devices/NAME/usb-ver", Choice("1", "2", "3"), "usb_devices.*.usb_ver", "R3.2", "its USB version",
@@ -332,27 +339,12 @@ def known(name: object) -> Found:
     found = find(key)
     if found:
         return found
-    for row in _FAMILIES.get(key[:key.find("/") + 1], ()):
-        above, _slash, last = row.name.rpartition("/")
-        if last in PARTS and not _is_family(above) and key.startswith(above + "/"):
-            raise Refused("%s is not a name that %s can have; expected %s" % (show(key[len(above) + 1:]), row.name, PARTS[last].expected))
-    raise Refused(_unknown(key))
-
-
-def _unknown(key: str) -> str:
-    nearest = suggest(key)
-    return "%s is not in the interface; %sset unknown: allow if it is meant" % (
-        show(key), "did you mean %s? Otherwise " % " or ".join(nearest) if nearest else "")
+    raise Unknown(key, ROWS, PARTS)
 
 
 def suggest(key: str) -> List[str]:
     """The known names nearest to one that is not known, best first, three at the most."""
-    candidates = [*_PLAIN, *_ALIASES]
-    last = key.partition("/")[2]
-    if last:
-        candidates += [directory + last for directory in DIRECTORIES]
-    found = difflib.get_close_matches(key, candidates, n=3, cutoff=0.75)
-    return list(dict.fromkeys(_ALIASES.get(name, name) for name in found))
+    return _unknown.suggest(key, ROWS, PARTS)
 
 
 def directory(name: object) -> str:

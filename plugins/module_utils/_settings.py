@@ -12,7 +12,7 @@ Source: core-admin 4.3 (the extensions that fill QubesDB, and what the Admin API
 from __future__ import annotations
 
 import re
-from typing import Optional
+from typing import Optional, Tuple
 
 NAME = "NAME"
 """In a setting's name, what stood for the capitals in the key's."""
@@ -25,14 +25,16 @@ class Unsettable(ValueError):
 class Setting:
     """What is behind a key. ``name`` may end in ``NAME``; ``kind`` is property, feature or the empty text for none.
 
-    ``pushed`` tells that qubesd writes the key again as soon as the setting changes, and not at the next start alone.
+    ``pushed`` tells that qubesd writes the key again as soon as the setting changes, and not at the next start alone. ``also``
+    are other settings that the key follows, by which somebody may know it.
     """
 
     kind = ""
 
-    def __init__(self, name: str, pushed: bool = False) -> None:
+    def __init__(self, name: str, pushed: bool = False, also: Tuple[str, ...] = ()) -> None:
         self.name = name
         self.pushed = pushed
+        self.also = also
 
     def __str__(self) -> str:
         return "%s %s" % (self.kind, self.name)
