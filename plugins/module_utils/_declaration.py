@@ -11,13 +11,10 @@ from __future__ import annotations
 from typing import Any, Callable, Mapping, Optional
 
 from . import _interface
-from ._document import parse
+from ._document import LARGEST, parse, text_of
 from ._errors import Refused
 from ._files import read_file
-from ._text import escape, show
-
-LARGEST = 64 * 1024 * 1024
-"""Bytes in a declaration at the most."""
+from ._text import cut, escape, show
 
 
 def declared_qubes(options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -34,18 +31,20 @@ def read_remote(path: str) -> Mapping[str, Any]:
     try:
         return from_bytes(read_file(path, LARGEST), path)
     except OSError as error:
-        raise Refused("src %s cannot be read: %s" % (escape(path), error.strerror)) from None
+        raise Refused("%s cannot be read: %s" % (named(path), error.strerror)) from None
+
+
+def named(path: str) -> str:
+    """The file, for a message."""
+    return "src %s" % cut(escape(path))
 
 
 def from_bytes(data: bytes, path: str, decrypt: Optional[Callable[[str], str]] = None) -> Mapping[str, Any]:
     """The declaration in a file's bytes; ``Refused`` says what is wrong with them."""
-    source = "src %s" % escape(path)
+    source = named(path)
     if data.startswith(b"$ANSIBLE_VAULT;"):
         raise Refused("%s is encrypted with vault, which only the controller can read; use src without remote_src" % source)
-    try:
-        declared = parse(data.decode("utf-8"), source, decrypt)
-    except UnicodeDecodeError:
-        raise Refused("%s is not UTF-8" % source) from None
+    declared = parse(text_of(data, source), source, decrypt)
     if not isinstance(declared, dict):
         raise Refused("%s is not a mapping of qubes to keys" % source)
     return declared

@@ -13,66 +13,123 @@ and what ``!unsafe`` marks is plain text.
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Dict, List, Optional, Tuple
+import math
+from typing import Any, Dict, List, NoReturn, Optional, Tuple
 
+from . import _yamldata
 from ._errors import Refused
 from ._text import escape, show
 
-Decrypt = Callable[[str], str]
+LARGEST = 8 * 1024 * 1024
+"""Bytes in a document at the most: a thousand qubes with a hundred keys each."""
+
+LIMITS = _yamldata.Limits(room=LARGEST, each=25, depth=32, number=64)
+"""What is counted so that no document takes a hundred megabytes, and no short one a second. Declarations have four levels."""
 
 
-def parse(text: str, source: str, decrypt: Optional[Decrypt] = None) -> Any:
+_TOO_MUCH = "%%s holds too much: %d characters are the most, of which each value takes %d and its own" % (LIMITS.room, LIMITS.each)
+
+
+def text_of(data: bytes, source: str) -> str:
+    """A document's text; ``Refused`` where its bytes are not UTF-8."""
+    if b"\0" in data[:4] or data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise Refused("%s is not UTF-8 but, as it seems, UTF-16 or bytes of another kind; save it as UTF-8" % source)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Refused("%s is not UTF-8: line %d" % (source, data.count(b"\n", 0, error.start) + 1)) from None
+
+
+def parse(text: str, source: str, decrypt: Optional[_yamldata.Decrypt] = None) -> Any:
     """The data in a text that is JSON or YAML; ``Refused`` names the source and what is wrong with it.
 
     ``decrypt`` turns the text behind a ``!vault`` tag into plain text; without it such a tag is an error.
     """
+    text = text[1:] if text.startswith("\ufeff") else text
+    if len(text) > LARGEST:
+        raise Refused("%s has %d characters, and %d are the most" % (source, len(text), LARGEST))
+    if not _yamldata.is_unicode(text):
+        raise Refused("%s is not Unicode: it has half of a surrogate pair" % source)
     try:
-        return json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, source))
+        return _parse_json(text, source)
     except (ValueError, RecursionError) as error:
         return _parse_yaml(text, source, decrypt, str(error))
 
 
+def _parse_json(text: str, source: str) -> Any:
+    def refuse(written: str, why: str) -> NoReturn:
+        # It may stand in a text too; then it is not told which line this is.
+        line = "line %d: " % (text.count("\n", 0, text.find(written)) + 1) if text.count(written) == 1 else ""
+        raise Refused("%s: %s%s" % (source, line, why))
+
+    def whole(written: str) -> int:
+        # Older Pythons take a time for it that grows with the square of its length.
+        if len(written) > LIMITS.number:
+            refuse(written, "a number of %d characters, and %d are the most; put it in quotes if it is text" % (len(written), LIMITS.number))
+        return int(written)
+
+    def broken(written: str) -> float:
+        number = float(written)
+        if not math.isfinite(number):
+            refuse(written, "a number that is not finite; put it in quotes if it is text")
+        return number
+
+    if text.lstrip()[:1] in ("{", "[") and _room_of_json(text) > LIMITS.room:
+        raise Refused(_TOO_MUCH % source)
+    data = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, source), parse_int=whole, parse_float=broken, parse_constant=broken)
+    _refuse_deep(data, source)
+    return data
+
+
+def _room_of_json(text: str) -> int:
+    # Before it is parsed, so what only looks like a value in a text counts too.
+    return len(text) + LIMITS.each * sum(map(text.count, "{[,"))
+
+
 def _unique(pairs: List[Tuple[str, Any]], source: str) -> Dict[str, Any]:
-    found: Dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise Refused("%s: %s is given twice" % (source, show(key)))
-        found[key] = value
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = set()
+        for name, _value in pairs:
+            if name in names:
+                raise Refused("%s: %s is given twice" % (source, show(name)))
+            names.add(name)
     return found
 
 
-def _parse_yaml(text: str, source: str, decrypt: Optional[Decrypt], not_json: str) -> Any:
+def _refuse_deep(data: Any, source: str) -> None:
+    """``Refused`` where data is nested too deep, or a text in it is not Unicode, which JSON can escape."""
+    level = [data]
+    depth = 0
+    while level:
+        if depth > LIMITS.depth:
+            raise Refused("%s is nested deeper than %d levels" % (source, LIMITS.depth))
+        for each in level:
+            if isinstance(each, str) and not _yamldata.is_unicode(each):
+                raise Refused("%s: the text %s is not Unicode: it has half of a surrogate pair" % (source, show(each)))
+        level = [each for within in level for each in _within(within)]
+        depth += 1
+
+
+def _within(data: Any) -> List[Any]:
+    if isinstance(data, dict):
+        return [*data, *data.values()]
+    return data if isinstance(data, list) else []
+
+
+def _parse_yaml(text: str, source: str, decrypt: Optional[_yamldata.Decrypt], not_json: str) -> Any:
     yaml = _yaml("%s is not JSON (%s)" % (source, escape(not_json)))
-
-    class Loader(yaml.SafeLoader):
-        """Strict, and of this one document."""
-
-        def compose_mapping_node(self, anchor):
-            node = super().compose_mapping_node(anchor)
-            # Here, before << merges what the mapping may override.
-            _unique([(key.value, value) for key, value in node.value if isinstance(key, yaml.ScalarNode)], source)
-            return node
-
-    def mapping(loader, node):
-        loader.flatten_mapping(node)
-        # All keys are names: a qube may be called 7, or no.
-        return {loader.construct_scalar(key): loader.construct_object(value, deep=True) for key, value in node.value}
-
-    def vault(loader, node):
-        if decrypt is None:
-            raise Refused("%s: a value is encrypted with vault, which only the controller can read; use src without remote_src" % source)
-        return decrypt(loader.construct_scalar(node))
-
-    Loader.add_constructor("tag:yaml.org,2002:map", mapping)
-    Loader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
-    Loader.add_constructor("!vault", vault)
     try:
-        return yaml.load(text, Loader=Loader)
+        return _yamldata.read(yaml, text, LIMITS, decrypt)
+    except _yamldata.Unfit as error:
+        raise Refused("%s: %s" % (source, error)) from None
+    except yaml.reader.ReaderError as error:
+        raise Refused("%s is neither JSON nor YAML: it holds %s, which YAML has only as an escape in double quotes" % (
+            source, "U+%04X" % error.character if isinstance(error.character, int) else "a character")) from None
     except (yaml.YAMLError, AttributeError, LookupError, TypeError, ValueError, RecursionError) as error:
         # Not the parser's own words: they quote the line, in which a secret may stand.
         mark = getattr(error, "problem_mark", None)
-        where = "line %d, column %d" % (mark.line + 1, mark.column + 1) if mark else "somewhere a value does not fit its tag, or is nested too deep"
-        raise Refused("%s is neither JSON nor YAML: %s" % (source, where)) from None
+        raise Refused("%s is neither JSON nor YAML: %s" % (source, _yamldata.place(mark) if mark else "its parser gives up")) from None
 
 
 def _yaml(why: str):
@@ -85,20 +142,40 @@ def _yaml(why: str):
 
 
 def write_json(data: Dict[str, Dict[str, Any]]) -> str:
-    """The text of a JSON document."""
-    return json.dumps(data, indent=2, sort_keys=True, ensure_ascii=True) + "\n"
+    """The text of a JSON document; ``Refused`` where it would be more than is read again."""
+    text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=True) + "\n"
+    return _readable(text, _room_of_json(text))
 
 
 def write_yaml(data: Dict[str, Dict[str, Any]]) -> str:
-    """The text of a YAML document, in which what Jinja would act on is tagged ``!unsafe``."""
+    """The text of a YAML document, in which what Jinja would act on is tagged ``!unsafe``; ``Refused`` as for JSON."""
     yaml = _yaml("the file is YAML")
 
     class Dumper(yaml.SafeDumper):
         """With the tag."""
+
+        def ignore_aliases(self, data):
+            return True
 
     def text(dumper, value):
         tag = "!unsafe" if "{{" in value or "{%" in value or "{#" in value else "tag:yaml.org,2002:str"
         return dumper.represent_scalar(tag, value, style='"' if tag == "!unsafe" or not value.isprintable() else None)
 
     Dumper.add_representer(str, text)
-    return yaml.dump(data, Dumper=Dumper, default_flow_style=False, allow_unicode=True, width=10**6)
+    written = yaml.dump(data, Dumper=Dumper, default_flow_style=False, allow_unicode=True, width=10**6)
+    return _readable(written, max(len(written), _room(data)))
+
+
+def _room(data: Any) -> int:
+    room = 0
+    level = [data]
+    while level:
+        room += sum([LIMITS.each + (len(each) if isinstance(each, str) else 0) for each in level])
+        level = [each for within in level for each in _within(within)]
+    return room
+
+
+def _readable(text: str, room: int) -> str:
+    if room > LIMITS.room or len(text) > LARGEST:
+        raise Refused(_TOO_MUCH % "what would be written" + "; it stands as it was")
+    return text

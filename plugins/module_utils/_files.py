@@ -27,6 +27,13 @@ def read_file(path: str, most: int) -> bytes:
 
     Never waits, as opening a FIFO would.
     """
+    try:
+        return _read_file(path, most)
+    except ValueError:
+        raise OSError(errno.EINVAL, "it is no path: it has a NUL, or is not Unicode") from None
+
+
+def _read_file(path: str, most: int) -> bytes:
     with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_CLOEXEC)) as file:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):

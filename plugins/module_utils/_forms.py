@@ -81,7 +81,7 @@ class Switch(Form):
         return text == self.on
 
     def encode(self, value) -> str:
-        word = str(value).lower() if isinstance(value, (str, int)) else ""
+        word = value.lower() if isinstance(value, str) else str(int(value)) if value in (0, 1) and isinstance(value, int) else ""
         if word in self.TRUE:
             return self.on
         if word in self.FALSE:
@@ -103,6 +103,9 @@ class Number(Form):
 
     def encode(self, value) -> str:
         if isinstance(value, bool) or not isinstance(value, (str, int)):
+            raise Malformed("")
+        # Before it is text: Python refuses to write a number of thousands of digits.
+        if isinstance(value, int) and not 0 <= value <= self.most:
             raise Malformed("")
         return str(self.decode(str(value)))
 
@@ -167,8 +170,11 @@ class Addresses(Form):
         return [self.address.decode(word) for word in text.split(" ")] if text else []
 
     def encode(self, value) -> str:
-        text = " ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
-        return super().encode(text)
+        if isinstance(value, (list, tuple)):
+            if not all(isinstance(each, str) for each in value):
+                raise Malformed("write each as text, in quotes")
+            value = " ".join(value)
+        return super().encode(value)
 
 
 class Keyboard(Form):
@@ -194,7 +200,10 @@ class Keyboard(Form):
 
     def encode(self, value) -> str:
         if isinstance(value, dict) and set(value) <= {"layout", "variant", "options"}:
-            value = "+".join([str(value.get(field) or "") for field in ("layout", "variant", "options")])
+            if not all(field is None or isinstance(field, str) for field in value.values()):
+                # YAML reads an unquoted no as false, and that is Norway's layout.
+                raise Malformed("write each of them as text, in quotes")
+            value = "+".join([value.get(field) or "" for field in ("layout", "variant", "options")])
         return super().encode(value)
 
 

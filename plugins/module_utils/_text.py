@@ -20,6 +20,8 @@ from typing import Dict, Union
 SHOWN = 256
 """The longest value shown, in characters; more is cut and marked with its size and a digest, so two cut values still differ."""
 
+_SHOWN_BITS = 256
+
 _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # Control, format (bidi among them), surrogate, private, unassigned, line and paragraph separators.
 _UNSAFE = frozenset(["Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"])
@@ -55,11 +57,15 @@ def show(value: object) -> str:
         text = value.decode("utf-8", "surrogateescape")
     elif isinstance(value, str):
         text = str(value)
-    elif isinstance(value, (dict, list, tuple)):
-        # Not what is in it: a few lines of YAML can make that larger than any memory.
-        return "a mapping" if isinstance(value, dict) else "a list"
+    elif isinstance(value, int) and value.bit_length() > _SHOWN_BITS:
+        # Newer Pythons refuse to write it in decimal digits, older ones take long to.
+        return "a number of %d bits" % value.bit_length()
+    elif value is None or isinstance(value, (bool, int, float)):
+        return repr(value)
     else:
-        return cut(escape(repr(value)))
+        # Not what is in it: a few lines of YAML can make that larger than any memory.
+        return "a mapping" if isinstance(value, dict) else "a list" if isinstance(value, (list, tuple)) else "a value of the type %s" % cut(
+            escape(type(value).__name__))
     if len(text) <= SHOWN:
         return _quote(text)
     data = value if isinstance(value, bytes) else text.encode("utf-8", "backslashreplace")

@@ -33,9 +33,6 @@ _LOOK_AGAIN = 0.1
 
 Qubes = Dict[str, Dict[str, bytes]]
 
-LARGEST = 64 * 1024 * 1024
-"""Bytes in a file at the most: a thousand qubes with their keys are about one."""
-
 
 class FileStore(Store):
     """A store in a file. Parsed again only when the file is another one or has changed."""
@@ -88,18 +85,16 @@ class FileStore(Store):
             mark = _mark(self.path)
             if self._loaded and self._loaded[0] == mark:
                 return self._loaded[1]
-            text = read_file(self.path, LARGEST).decode("utf-8")
+            data = read_file(self.path, _document.LARGEST)
         except OSError as error:
             raise StoreError("%s cannot be read: %s; a file store is a file that is there, {} at first" % (self.url, error.strerror)) from None
-        except UnicodeDecodeError:
-            raise StoreError("%s is not UTF-8" % self.url) from None
-        qubes = self._shaped(text)
+        qubes = self._shaped(data)
         self._loaded = (mark, qubes)
         return qubes
 
-    def _shaped(self, text: str) -> Qubes:
+    def _shaped(self, written: bytes) -> Qubes:
         try:
-            data = _document.parse(text, self.url)
+            data = _document.parse(_document.text_of(written, self.url), self.url)
         except Refused as error:
             raise StoreError(str(error)) from None
         if not isinstance(data, dict):
