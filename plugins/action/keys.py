@@ -7,7 +7,7 @@ from __future__ import annotations
 from ansible.module_utils.common.validation import check_type_dict
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.qubes.vmconfig.plugins.module_utils._declaration import declared_qubes, refuse_secrets
+from ansible_collections.qubes.vmconfig.plugins.module_utils._declaration import declared_qubes, refuse_secrets, refuse_unsendable
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Refused
 from ansible_collections.qubes.vmconfig.plugins.plugin_utils._action import StoreAction
 
@@ -26,12 +26,14 @@ class ActionModule(StoreAction):
         for option in ("qubes", "keys"):
             if arguments.get(option) is not None:
                 arguments[option] = _dictionary(option, arguments[option])
-        refuse_secrets(declared_qubes(arguments))
+        qubes = declared_qubes(arguments)
+        refuse_secrets(qubes)
+        refuse_unsendable(qubes)
 
 
 def _dictionary(option, value):
     """The option as the module would understand it: a dictionary may be written as text."""
     try:
         return check_type_dict(value)
-    except TypeError:
+    except (MemoryError, RecursionError, TypeError, ValueError):
         raise Refused("%s is not a dictionary. Nothing was sent." % option) from None

@@ -84,6 +84,7 @@ from ansible_collections.qubes.vmconfig.plugins.module_utils import _interface, 
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Refused, VmconfigError
 from ansible_collections.qubes.vmconfig.plugins.module_utils._inspect import read, selected
 from ansible_collections.qubes.vmconfig.plugins.module_utils._plan import UNTOLD
+from ansible_collections.qubes.vmconfig.plugins.module_utils._qubename import qube_name
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.opening import open_store
 from ansible_collections.qubes.vmconfig.plugins.module_utils._text import plain, show
 
@@ -128,9 +129,10 @@ class LookupModule(LookupBase):
             raise AnsibleLookupError(str(error)) from None
 
     def _values(self, terms, has_default):
-        qube = str(self.get_option("qube"))
+        qube = qube_name(self.get_option("qube"))
+        selection = selected(terms) if terms else None
         store = _store(self.get_option("store"), self.get_option("store_timeout"), qube)
-        found = read(store, [qube], selected(terms))[qube] if terms else None
+        found = read(store, [qube], selection)[qube] if selection else None
         return [self._value(term, qube, store, found, has_default) for term in terms]
 
     def _value(self, term, qube, store, found, has_default):

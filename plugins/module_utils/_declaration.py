@@ -8,22 +8,29 @@
 
 from __future__ import annotations
 
+import datetime
+import math
 from typing import Any, Callable, Mapping, Optional
 
 from . import _interface
 from ._document import LARGEST, parse, text_of
 from ._errors import Refused
 from ._files import read_file
+from ._qubename import qube_name
 from ._text import cut, escape, show
 
 
 def declared_qubes(options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The mapping of qubes to keys, from the options ``qubes``, or ``qube`` and ``keys``."""
+    """The mapping of qubes to keys, from the options ``qubes``, or ``qube`` and ``keys``; ``Refused`` where a name names no qube."""
     if options.get("qube") is not None:
-        if not isinstance(options["qube"], (str, int)):
-            raise Refused("qube is %s; expected a name" % show(options["qube"]))
-        return {options["qube"]: options.get("keys")}
-    return options.get("qubes") or {}
+        return _named({qube_name(options["qube"]): options.get("keys")})
+    return _named(options.get("qubes") or {})
+
+
+def _named(qubes: Mapping[Any, Any]) -> Mapping[str, Any]:
+    for qube in qubes:
+        qube_name(qube)
+    return qubes
 
 
 def read_remote(path: str) -> Mapping[str, Any]:
@@ -47,7 +54,27 @@ def from_bytes(data: bytes, path: str, decrypt: Optional[Callable[[str], str]] =
     declared = parse(text_of(data, source), source, decrypt)
     if not isinstance(declared, dict):
         raise Refused("%s is not a mapping of qubes to keys" % source)
-    return declared
+    try:
+        return _named(declared)
+    except Refused as error:
+        raise Refused("%s: %s" % (source, error)) from None
+
+
+def refuse_unsendable(qubes: Mapping[str, Any]) -> None:
+    """``Refused`` where a name or value would not arrive as it was written. Meant for the controller, which sends JSON."""
+    for qube, keys in qubes.items():
+        for name, value in keys.items() if isinstance(keys, Mapping) else ():
+            if not isinstance(name, str):
+                raise Refused("qube %s: a key's name is text, not %s; put it in quotes. Nothing was sent." % (show(qube), show(name)))
+            if _is_changed(value):
+                raise Refused("qube %s, key %s: the value is %s; put it in quotes if it is text. Nothing was sent." % (
+                    show(qube), show(name), show(value)))
+
+
+def _is_changed(value: Any) -> bool:
+    if isinstance(value, float):
+        return not math.isfinite(value)
+    return isinstance(value, int) and value.bit_length() > 64 or isinstance(value, (datetime.date, bytes, set, frozenset))
 
 
 def refuse_secrets(qubes: Mapping[str, Any]) -> None:

@@ -119,6 +119,9 @@ def _within(data: Any) -> List[Any]:
 
 def _parse_yaml(text: str, source: str, decrypt: Optional[_yamldata.Decrypt], not_json: str) -> Any:
     yaml = _yaml("%s is not JSON (%s)" % (source, escape(not_json)))
+    if "\ufeff" in text:
+        # One of PyYAML's parsers leaves it out, and the other does not.
+        raise Refused("%s is neither JSON nor YAML: it holds U+FEFF, which YAML has only as an escape in double quotes" % source)
     try:
         return _yamldata.read(yaml, text, LIMITS, decrypt)
     except _yamldata.Unfit as error:

@@ -13,6 +13,7 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 from . import _interface
 from ._errors import Refused, SomeUnread, StoreError, names
 from ._plan import UNTOLD, Snapshot
+from ._qubename import qube_name
 from ._selection import DOCUMENTED, Selection, select
 from ._stores.base import SELF, Store
 from ._text import plain, show
@@ -28,6 +29,11 @@ def selected(keys: Sequence[object]) -> Selection:
     if secret:
         raise Refused("%s is a secret, which is never read" % ", ".join(map(show, secret)))
     return selection
+
+
+def asked(qubes: Optional[Sequence[object]]) -> Optional[List[str]]:
+    """The names of qubes that a task asks for, ``*`` for all of them; ``Refused`` for what is none."""
+    return None if qubes is None else [EVERY if qube == EVERY else qube_name(qube) for qube in qubes]
 
 
 def read(store: Store, qubes: Optional[Sequence[str]], selection: Selection) -> Dict[str, Snapshot]:
@@ -64,7 +70,7 @@ def _chosen(store: Store, qubes: Optional[Sequence[str]]) -> List[str]:
         return store.scope()
     chosen: Dict[str, None] = {}
     for qube in qubes:
-        chosen.update(dict.fromkeys(store.qubes() if qube == EVERY else [str(qube)]))
+        chosen.update(dict.fromkeys(store.qubes() if qube == EVERY else [qube]))
     return list(chosen)
 
 

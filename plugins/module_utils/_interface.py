@@ -104,7 +104,9 @@ class Row(NamedTuple):
             untrusted_text = untrusted_value.decode("utf-8")
         except UnicodeDecodeError:
             raise Malformed("it is not UTF-8") from None
-        if not untrusted_text and self.empty:
+        if not untrusted_text:
+            if not self.empty:
+                raise Malformed("it is empty")
             return ""
         return self.form.decode(untrusted_text)
 

@@ -18,6 +18,7 @@ from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, NamedTupl
 from . import _interface
 from ._errors import Refused, names
 from ._forms import Malformed
+from ._qubename import qube_name
 from ._selection import Selection
 from ._text import escape, show
 
@@ -84,6 +85,9 @@ class Change(NamedTuple):
         return self.key in _interface.SECRETS
 
 
+Problem = Tuple[str, Refused]
+"""Where it is, and what is wrong."""
+
 Limit = Callable[[str, Optional[bytes]], str]
 
 
@@ -93,30 +97,35 @@ def declare(qubes: Mapping, purge: Iterable, access: str, unknown: str, limit: L
     ``limit`` tells what a store has against a key and value, or the empty text. ``Refused`` lists everything that is
     wrong, in all qubes.
     """
-    problems: List[str] = []
+    problems: List[Problem] = []
     prefixes = _purge(purge, unknown, problems)
     wanted: Dict[str, Wanted] = {}
     for qube, keys in qubes.items():
-        if str(qube) in wanted:
-            problems.append("qube %s: it is given twice, as text and as a number" % show(qube))
-        elif not isinstance(keys, Mapping):
-            problems.append("qube %s: expected a mapping of keys to values, not %s" % (show(qube), show(keys)))
+        try:
+            name = qube_name(qube)
+            if name in wanted:
+                raise Refused("qube %s: it is given twice, as text and as a number" % show(name))
+            if not isinstance(keys, Mapping):
+                raise Refused("qube %s: expected a mapping of keys to values, not %s" % (show(name), show(keys)))
+        except Refused as error:
+            problems.append(("", error))
         else:
-            wanted[str(qube)] = Wanted(_declare_keys(str(qube), keys, unknown, limit, problems), prefixes, access, guarded)
+            wanted[name] = Wanted(_declare_keys(name, keys, unknown, limit, problems), prefixes, access, guarded)
     if problems:
         raise Refused(_listed(problems))
     return wanted
 
 
-def _listed(problems: List[str]) -> str:
+def _listed(problems: List[Problem]) -> str:
     if len(problems) == 1:
-        return "%s. Nothing was written." % problems[0]
-    numbered = ["(%d) %s" % (number, problem) for number, problem in enumerate(problems[:20], 1)]
+        return "%s%s. Nothing was written." % problems[0]
+    # What is wrong with the others is not worked out.
+    numbered = ["(%d) %s%s" % (number, *problem) for number, problem in enumerate(problems[:20], 1)]
     more = "; and %d more" % (len(problems) - 20) if len(problems) > 20 else ""
     return "%d problems, nothing was written: %s%s." % (len(problems), "; ".join(numbered), more)
 
 
-def _purge(purge: Iterable, unknown: str, problems: List[str]) -> Tuple[str, ...]:
+def _purge(purge: Iterable, unknown: str, problems: List[Problem]) -> Tuple[str, ...]:
     prefixes = []
     for name in purge:
         try:
@@ -126,11 +135,11 @@ def _purge(purge: Iterable, unknown: str, problems: List[str]) -> Tuple[str, ...
                     show(name), ", ".join(sorted(_interface.DIRECTORIES))))
             prefixes.append(prefix)
         except Refused as error:
-            problems.append("purge: %s" % error)
+            problems.append(("purge: ", error))
     return tuple(prefixes)
 
 
-def _declare_keys(qube: str, keys: Mapping, unknown: str, limit: Limit, problems: List[str]) -> Dict[str, Optional[bytes]]:
+def _declare_keys(qube: str, keys: Mapping, unknown: str, limit: Limit, problems: List[Problem]) -> Dict[str, Optional[bytes]]:
     declared: Dict[str, Optional[bytes]] = {}
     spelled: Dict[str, object] = {}
     for name, value in keys.items():
@@ -144,7 +153,7 @@ def _declare_keys(qube: str, keys: Mapping, unknown: str, limit: Limit, problems
             if against:
                 raise Refused(against)
         except Refused as error:
-            problems.append("qube %s, key %s: %s" % (show(qube), show(name), error))
+            problems.append(("qube %s, key %s: " % (show(qube), show(name)), error))
     return declared
 
 

@@ -18,6 +18,7 @@ from . import _interface
 from ._errors import QubeMissing, Refused, StoreError, VmconfigError
 from ._inspect import prove
 from ._plan import UNTOLD, encode
+from ._qubename import qube_name
 from ._selection import Selection
 from ._stores.base import SELF, Store
 from ._text import escape, plain, show
@@ -39,6 +40,11 @@ class Task(NamedTuple):
     regexp: str = ""
     timeout: float = 300.0
     check_mode: bool = False
+
+
+def named(task: Task) -> Task:
+    """The task, with the names that a store has; ``Refused`` for names that no store can have."""
+    return task._replace(qube=qube_name(task.qube), key=_interface.normal(task.key))
 
 
 class TimeIsUp(BaseException):

@@ -125,7 +125,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.qubes.vmconfig.plugins.module_utils._arguments import run, store_arguments
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import SomeUnread, Stopped
-from ansible_collections.qubes.vmconfig.plugins.module_utils._inspect import read, report, selected
+from ansible_collections.qubes.vmconfig.plugins.module_utils._inspect import asked, read, report, selected
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.opening import open_store
 
 
@@ -142,13 +142,14 @@ def main():
 
     def work(params):
         selection = selected(params["keys"])
-        store = open_store(params["store"], params["store_timeout"], params["qubes"] or [])
+        qubes = asked(params["qubes"])
+        store = open_store(params["store"], params["store_timeout"], qubes or [])
 
         def result(found):
             return {"changed": False, "qubes": {qube: report(snapshot, selection, params["raw"]) for qube, snapshot in found.items()}}
 
         try:
-            return result(read(store, params["qubes"], selection))
+            return result(read(store, qubes, selection))
         except SomeUnread as error:
             raise Stopped(str(error), result(error.found)) from None
         finally:

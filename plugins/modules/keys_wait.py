@@ -117,7 +117,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.qubes.vmconfig.plugins.module_utils._arguments import run, store_arguments
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.opening import open_store
-from ansible_collections.qubes.vmconfig.plugins.module_utils._wait import Task, wait
+from ansible_collections.qubes.vmconfig.plugins.module_utils._wait import Task, named, wait
 
 
 def main():
@@ -136,7 +136,7 @@ def main():
     )
 
     def work(params):
-        task = Task(params["qube"], params["key"], params["state"], params["value"], params["regexp"], params["timeout"], module.check_mode)
+        task = named(Task(params["qube"], params["key"], params["state"], params["value"], params["regexp"], params["timeout"], module.check_mode))
         store = open_store(params["store"], params["store_timeout"], [task.qube])
         try:
             return wait(store, task)

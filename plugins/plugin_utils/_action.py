@@ -13,13 +13,16 @@ from typing import Any, Mapping
 
 from ansible.errors import AnsibleError
 from ansible.module_utils.common.text.converters import to_bytes, to_text
-from ansible.parsing.vault import VaultLib
+from ansible.parsing.vault import VaultLib, is_encrypted
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.qubes.vmconfig.plugins.module_utils._declaration import LARGEST, from_bytes
+from ansible_collections.qubes.vmconfig.plugins.module_utils._declaration import LARGEST, from_bytes, named
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Refused, VmconfigError
 from ansible_collections.qubes.vmconfig.plugins.module_utils._files import read_file
-from ansible_collections.qubes.vmconfig.plugins.module_utils._text import escape
+from ansible_collections.qubes.vmconfig.plugins.module_utils._text import cut, escape, show
+
+_LARGEST = 5 * LARGEST
+"""Bytes of a file that vault may have encrypted, which makes it four times as large."""
 
 
 class StoreAction(ActionBase):
@@ -48,21 +51,28 @@ class StoreAction(ActionBase):
         delegated = self._task.delegate_to
         return task_vars.get("ansible_delegated_vars", {}).get(delegated, {}) if delegated else task_vars
 
-    def read_source(self, src: str) -> Mapping[str, Any]:
+    def read_source(self, src: Any) -> Mapping[str, Any]:
         """The declaration in a file of the controller, decrypted where it is encrypted."""
+        if not isinstance(src, str) or not src:
+            raise Refused("src is %s; expected the path of a file" % show(src))
         try:
             path = self._find_needle("files", src)
-            real = self._loader.get_real_file(path)
         except AnsibleError as error:
-            raise Refused("src %s: %s" % (escape(src), escape(to_text(error)))) from None
+            raise Refused("%s: %s" % (named(src), cut(escape(to_text(error))))) from None
+        name = os.path.basename(path)
         try:
-            data = read_file(real, LARGEST)
+            data = read_file(path, _LARGEST)
         except OSError as error:
-            raise Refused("src %s cannot be read: %s" % (escape(src), error.strerror)) from None
-        finally:
-            self._loader.cleanup_tmp_file(real)
-        return from_bytes(data, os.path.basename(path), self._decrypt)
+            raise Refused("%s cannot be read: %s" % (named(src), error.strerror)) from None
+        if is_encrypted(data):
+            data = to_bytes(self._decrypted(data, named(name)), errors="surrogateescape")
+        if len(data) > LARGEST:
+            raise Refused("%s has %d bytes, and %d are the most" % (named(name), len(data), LARGEST))
+        return from_bytes(data, name, lambda text: self._decrypted(to_bytes(text), named(name)))
 
-    def _decrypt(self, text: str) -> str:
-        vault = VaultLib(secrets=self._loader._vault.secrets)
-        return to_text(vault.decrypt(to_bytes(text)))
+    def _decrypted(self, data: bytes, source: str) -> str:
+        try:
+            return to_text(VaultLib(secrets=self._loader._vault.secrets).decrypt(data), errors="surrogateescape")
+        except (AnsibleError, ValueError) as error:
+            # Ansible's words name the file and the password's source at the most.
+            raise Refused("%s: vault does not decrypt it: %s" % (source, cut(escape(to_text(error))))) from None
