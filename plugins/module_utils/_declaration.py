@@ -22,7 +22,8 @@ from ._text import cut, escape, show
 
 def declared_qubes(options: Mapping[str, Any]) -> Mapping[str, Any]:
     """The mapping of qubes to keys, from the options ``qubes``, or ``qube`` and ``keys``; ``Refused`` where a name names no qube."""
-    if options.get("qube") is not None:
+    if options.get("qube") is not None or "qube" in options and options.get("keys") is not None:
+        # A null that a variable gives is no qube: it would be green, and nothing done.
         return _named({qube_name(options["qube"]): options.get("keys")})
     return _named(options.get("qubes") or {})
 
@@ -66,15 +67,20 @@ def refuse_unsendable(qubes: Mapping[str, Any]) -> None:
         for name, value in keys.items() if isinstance(keys, Mapping) else ():
             if not isinstance(name, str):
                 raise Refused("qube %s: a key's name is text, not %s; put it in quotes. Nothing was sent." % (show(qube), show(name)))
-            if _is_changed(value):
-                raise Refused("qube %s, key %s: the value is %s; put it in quotes if it is text. Nothing was sent." % (
-                    show(qube), show(name), show(value)))
+            changed = _changed(value)
+            if changed:
+                raise Refused("qube %s, key %s: YAML reads the value as %s; put it in quotes if it is text. Nothing was sent." % (
+                    show(qube), show(name), changed))
 
 
-def _is_changed(value: Any) -> bool:
+def _changed(value: Any) -> str:
+    """What a value is that JSON does not have, or that is too large for it; the empty text for any other."""
     if isinstance(value, float):
-        return not math.isfinite(value)
-    return isinstance(value, int) and value.bit_length() > 64 or isinstance(value, (datetime.date, bytes, set, frozenset))
+        return "" if math.isfinite(value) else show(value)
+    if isinstance(value, int):
+        return show(value) if value.bit_length() > 64 else ""
+    names = ((datetime.date, "a date"), (bytes, "bytes, which are given as {base64: ...}"), ((set, frozenset), "a set"))
+    return next((name for kind, name in names if isinstance(value, kind)), "")
 
 
 def refuse_secrets(qubes: Mapping[str, Any]) -> None:

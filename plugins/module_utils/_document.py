@@ -62,21 +62,22 @@ def _parse_json(text: str, source: str) -> Any:
         line = "line %d: " % (text.count("\n", 0, text.find(written)) + 1) if text.count(written) == 1 else ""
         raise Refused("%s: %s%s" % (source, line, why))
 
-    def whole(written: str) -> int:
+    def sized(written: str) -> str:
         # Older Pythons take a time for it that grows with the square of its length.
         if len(written) > LIMITS.number:
             refuse(written, "a number of %d characters, and %d are the most; put it in quotes if it is text" % (len(written), LIMITS.number))
-        return int(written)
+        return written
 
     def broken(written: str) -> float:
-        number = float(written)
+        number = float(sized(written))
         if not math.isfinite(number):
             refuse(written, "a number that is not finite; put it in quotes if it is text")
         return number
 
     if text.lstrip()[:1] in ("{", "[") and _room_of_json(text) > LIMITS.room:
         raise Refused(_TOO_MUCH % source)
-    data = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, source), parse_int=whole, parse_float=broken, parse_constant=broken)
+    data = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, source), parse_int=lambda written: int(sized(written)), parse_float=broken,
+                      parse_constant=broken)
     _refuse_deep(data, source)
     return data
 
@@ -106,7 +107,7 @@ def _refuse_deep(data: Any, source: str) -> None:
             raise Refused("%s is nested deeper than %d levels" % (source, LIMITS.depth))
         for each in level:
             if isinstance(each, str) and not _yamldata.is_unicode(each):
-                raise Refused("%s: the text %s is not Unicode: it has half of a surrogate pair" % (source, show(each)))
+                raise Refused("%s: a text in it is not Unicode: it has half of a surrogate pair" % source)
         level = [each for within in level for each in _within(within)]
         depth += 1
 
@@ -146,13 +147,16 @@ def _yaml(why: str):
 
 def write_json(data: Dict[str, Dict[str, Any]]) -> str:
     """The text of a JSON document; ``Refused`` where it would be more than is read again."""
+    _refuse_large(_room(data))
     text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=True) + "\n"
-    return _readable(text, _room_of_json(text))
+    _refuse_large(_room_of_json(text))
+    return text
 
 
 def write_yaml(data: Dict[str, Dict[str, Any]]) -> str:
     """The text of a YAML document, in which what Jinja would act on is tagged ``!unsafe``; ``Refused`` as for JSON."""
     yaml = _yaml("the file is YAML")
+    _refuse_large(_room(data))
 
     class Dumper(yaml.SafeDumper):
         """With the tag."""
@@ -166,7 +170,8 @@ def write_yaml(data: Dict[str, Dict[str, Any]]) -> str:
 
     Dumper.add_representer(str, text)
     written = yaml.dump(data, Dumper=Dumper, default_flow_style=False, allow_unicode=True, width=10**6)
-    return _readable(written, max(len(written), _room(data)))
+    _refuse_large(len(written))
+    return written
 
 
 def _room(data: Any) -> int:
@@ -178,7 +183,6 @@ def _room(data: Any) -> int:
     return room
 
 
-def _readable(text: str, room: int) -> str:
-    if room > LIMITS.room or len(text) > LARGEST:
+def _refuse_large(room: int) -> None:
+    if room > LIMITS.room:
         raise Refused(_TOO_MUCH % "what would be written" + "; it stands as it was")
-    return text

@@ -114,16 +114,18 @@ class _Reader:
 
     def _scalar(self, event: Any) -> None:
         text, tag = event.value, event.tag
-        if tag == "!" or tag is None and not event.style and not event.implicit[0]:
+        if not event.style and (tag == "!" or tag is None and not event.implicit[0]):
             # The parsers differ in what it makes of nothing.
             self._refuse(event, "a tag that is not taken; expected a name after !")
-        if tag is None:
+        if event.style and tag in (None, "!"):
+            tag = _TAG + "str"
+        elif tag is None:
             tag = self._resolve(self._yaml.ScalarNode, text, event.implicit)
         data = text if tag in _TEXTS else self._typed(event, tag)
         room = self._limits.each + (len(data) if isinstance(data, str) else len(text))
         self._spend(event, room)
         # All keys are names: a qube may be called 7, or no.
-        name = text if event.tag in (None, _TAG + "str", "!unsafe") else None
+        name = text if event.tag in (None, "!", _TAG + "str", "!unsafe") else None
         self._add(event, event.anchor, _Value(data, room, 0, name, tag == _TAG + "merge"))
 
     def _typed(self, event: Any, tag: str) -> Any:
