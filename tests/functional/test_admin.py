@@ -247,7 +247,7 @@ def test_policy_that_does_not_let_qubes_be_listed(work):
     with pytest.raises(StoreError, match="admin.vm.List"):
         opened("admin").qubes()
     # It would be an option of the client.
-    for name in ("--help", "-t", "@dispvm", "a b", ""):
+    for name in ("--help", "-t", "@dispvm", "a b"):
         complains({name: {"vm-config/x": "1"}}, ["policy does not let them be listed"])
 
 

@@ -10,6 +10,7 @@ import datetime
 import ipaddress
 import os
 import re
+import tempfile
 
 import pytest
 import yaml
@@ -23,7 +24,12 @@ from ansible_collections.qubes.vmconfig.plugins.module_utils._settings import Un
 from ansible_collections.qubes.vmconfig.plugins.module_utils._text import escape, show
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir
 from unitdata import HOSTILE, load
+
+# It keeps tables of its own, which are not to be in the collection.
+HOME = tempfile.TemporaryDirectory()
+set_hypothesis_home_dir(HOME.name)
 
 KEYS = load("keys.yml")
 LONGEST_MESSAGE = 100_000
