@@ -18,6 +18,10 @@ A key is written without the leading slash, which is accepted. *config* is where
 is what lasts behind the key on Qubes R4. *Lasts* is how long a write into QubesDB does. *Effective* is when the qube takes
 notice of a change. A secret is never shown, and can only be removed. What is protected needs `force` on QubesDB.
 
+`qubes-block-devices` and `qubes-usb-devices` are keys of dom0, always empty, and the directories in which the qube lists its
+devices: `qubes-block-devices` names the key alone, `qubes-block-devices/*` and a `purge` of `qubes-block-devices/` what is in
+the directory and not the key. XenStore cannot tell an empty key from a directory, so there neither is reported.
+
 | key | is | form | config | releases | there | written by | setting | lasts | effective |
 |---|---|---|---|---|---|---|---|---|---|
 """

@@ -31,7 +31,8 @@ attributes:
 options:
   qubes:
     description:
-      - For each qube, by its name, its domid or as V(self), the keys and their values.
+      - For each qube, by its name, its domid or as V(self), the keys and their values. An empty name is an error before
+        any store is opened, and so is V(*).
       - V(null) removes a key. A key that is not mentioned is left alone.
       - Keys with a type take YAML's types and text alike. Free text takes strings alone, because YAML has changed what
         is not quoted by then (V(12:30) is 750, V(1.10) is 1.1).
@@ -51,7 +52,10 @@ options:
       - A JSON or YAML file with what O(qubes) would hold. Its values are never templated.
       - It is looked for as C(ansible.builtin.copy) looks for its O(ansible.builtin.copy#module:src), and may be encrypted
         with vault, as a whole or value by value.
-      - A key that is given twice in it is an error.
+      - A key that is given twice in it is an error. So are dates, numbers that are not finite and tags other than C(!unsafe) and
+        C(!vault), which YAML would make something else of than what is written.
+      - It is UTF-8, has at most 8 MiB of which each value takes 25 bytes and its own, and 32 levels. Aliases and merge keys (C(<<))
+        count as what they stand for, and a number has at most 64 characters, so no document takes all time or memory.
     type: path
   remote_src:
     description:
@@ -66,8 +70,8 @@ options:
     default: []
   unknown:
     description:
-      - What to do with a key that the interface does not have. V(reject) is an error that suggests the nearest;
-        V(allow) writes it.
+      - What to do with a key that the interface does not have. V(reject) is an error that suggests the nearest, by the name of its
+        setting too (C(service.cups) is V(qubes-service/cups)). V(allow) writes it.
     type: str
     choices: [reject, allow]
     default: reject

@@ -23,13 +23,15 @@ extends_documentation_fragment:
 options:
   qubes:
     description:
-      - The qubes to read, each by its name, its domid or as V(self). V(*) is all of them.
+      - The qubes to read, each by its name, its domid or as V(self). V(*) is all of them. An empty name is an error before any store
+        is opened.
       - Without it, all qubes where the store has all of them, and V(self) inside a qube.
     type: list
     elements: str
   keys:
     description:
-      - Names of keys, and globs in which V(*) also matches a slash. Any well-formed name is taken, documented or not.
+      - Names of keys, and globs with V(*), V(?), V([ab]) and V([!ab]), all of which also match a slash. Any well-formed name is taken,
+        documented or not. A glob that can match no name is an error.
       - Without it, every documented key.
     type: list
     elements: str

@@ -14,7 +14,7 @@ import pytest
 from ansible_collections.qubes.vmconfig.plugins.module_utils._declaration import declared_qubes, from_bytes, refuse_unsendable
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Refused
 from ansible_collections.qubes.vmconfig.plugins.module_utils._inspect import asked, selected
-from ansible_collections.qubes.vmconfig.plugins.module_utils._plan import declare
+from ansible_collections.qubes.vmconfig.plugins.module_utils._plan import Snapshot, declare, plan
 from ansible_collections.qubes.vmconfig.plugins.module_utils._qubename import qube_name
 from ansible_collections.qubes.vmconfig.plugins.module_utils._rpc import services
 from ansible_collections.qubes.vmconfig.plugins.module_utils._selection import Selection, select
@@ -99,6 +99,15 @@ def test_other_values_are_for_the_module_to_look_at():
 
 
 # -- globs --
+
+
+@pytest.mark.parametrize("directory", ["qubes-block-devices/", "qubes-usb-devices", "/qubes-block-devices"])
+def test_a_purge_leaves_the_key_that_its_directory_is_named_as(directory):
+    (wanted,) = declare({"work": {}}, [directory], "inherit", "reject", lambda key, value: "").values()
+    key = directory.strip("/")
+    found = Snapshot({key: b"", key + "/sda/desc": b"x"})
+    assert [(change.key, change.after) for change in plan("work", wanted, found)] == [(key + "/sda/desc", None)]
+    assert not wanted.selection.matches(key)
 
 
 @pytest.mark.parametrize("glob, why", [
