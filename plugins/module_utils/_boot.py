@@ -14,51 +14,27 @@ roles go on, and the exit code is 1.
 from __future__ import annotations
 
 import argparse
-import fnmatch
 import json
 import os
+import signal
 import sys
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Sequence, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
 
-from . import _child, _inspect, _interface
-from ._errors import Refused, VmconfigError
+from . import _child, _inspect
+from ._errors import VmconfigError
+from ._files import read_file
 from ._formats import ROLES, Read, machine
 from ._placing import Place, Unplaced
 from ._stores.opening import open_store
 from ._text import escape, show
+from ._wanted import wanted
 
 AGENT = "usr/lib/qubes/init/functions"
 ZONEINFO = "usr/share/zoneinfo"
 TIMEOUT = 30.0
-
-Given = Sequence[Tuple[str, str]]
-
-
-class Uses(NamedTuple):
-    """What a role reads: the keys that must be good, and its values with the key whose form each must have."""
-
-    keys: Sequence[str]
-    given: Callable[[Mapping[str, Any]], Given] = lambda values: []
-
-
-USES: Dict[str, Uses] = {
-    "display": Uses(("vm-config/monitors", "qubes-gui-videoram-min", "qubes-gui-videoram-overhead")),
-    "resolver": Uses(
-        ("qubes-primary-dns", "qubes-secondary-dns", "qubes-gateway", "qubes-service/disable-dns-server", "qubes-service/network-manager"),
-        lambda values: [("qubes-primary-dns", server) for server in values["servers"]]),
-    "services": Uses(("qubes-service/*",)),
-    "timezone": Uses(("qubes-timezone",), lambda values: [("qubes-timezone", values["zone"])]),
-    "uplink": Uses(
-        ("qubes-mac", "qubes-ip", "qubes-netmask", "qubes-gateway", "qubes-ip6", "qubes-gateway6", "qubes-service/disable-default-route", "net-config/*"),
-        lambda values: [("qubes-" + name, values[name]) for name in ("mac", "ip", "gateway", "ip6", "gateway6")]),
-    "dns_redirect": Uses(
-        ("qubes-netvm-*", "qubes-primary-dns", "qubes-secondary-dns", "qubes-gateway", "qubes-service/disable-dns-server", "qubes-service/qubes-network"),
-        lambda values: [("qubes-primary-dns", address) for address in [*values["addresses"], *values["upstreams"]]]),
-    "vm_config": Uses(()),
-    "xkb": Uses(("keyboard-layout", "qubes-keyboard"), lambda values: [
-        ("keyboard-layout", "+".join([values["layout"], values["variant"], values["options"]]) if values["layout"] else ""),
-        ("qubes-keyboard", values["keymap"])]),
-}
+LIMIT = 120
+"""Seconds for all of it: what comes after it at a start waits for it."""
+_LARGEST = 1 << 22
 
 
 class Part(NamedTuple):
@@ -70,6 +46,10 @@ class Part(NamedTuple):
     variables: Dict[str, Any]
 
 
+class _Late(BaseException):
+    """It took too long. What is passed over when a single role fails is not this."""
+
+
 def main(arguments: Sequence[str]) -> int:
     """Renders all parts, and says on standard error what is wrong, a line each."""
     parser = argparse.ArgumentParser(prog="qubes-vmconfig", description="Renders files from the keys that this qube sees.")
@@ -77,13 +57,25 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--store", default="auto", help="where the keys are, as the collection's option store")
     parser.add_argument("folder", help="where the parts are")
     options = parser.parse_args(arguments)
+    problems: List[str] = []
+    before = signal.signal(signal.SIGALRM, _late)
+    signal.alarm(LIMIT)
     try:
-        problems = _render(_parts(options.folder), options.root, options.store)
+        _render(_parts(options.folder), options.root, options.store, problems)
     except VmconfigError as error:
-        problems = [str(error)]
+        problems.append(str(error))
+    except _Late:
+        problems.append("it took longer than %d seconds and was ended; what was not yet written is as it was" % LIMIT)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
     for problem in problems:
         sys.stderr.write("qubes-vmconfig: %s\n" % escape(problem))
     return 1 if problems else 0
+
+
+def _late(*_signal: object) -> None:
+    raise _Late()
 
 
 def _parts(folder: str) -> List[Part]:
@@ -98,33 +90,37 @@ def _parts(folder: str) -> List[Part]:
 
 def _part(role: str, path: str) -> Part:
     try:
-        with open(path, encoding="utf-8") as stream:
-            # Ansible takes what begins like JSON for more than text, so a comment comes first.
-            settings = json.loads("".join([line for line in stream if not line.startswith("#")]))
-        return Part(role, settings["family"], settings["take_over"], settings["variables"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise VmconfigError("%s is not as the role %s wrote it: %s. Run the role again" % (path, role, error)) from error
+        # Ansible takes what begins like JSON for more than text, so a comment comes first.
+        lines = read_file(path, _LARGEST).decode("utf-8").split("\n")
+        settings = json.loads("\n".join([line for line in lines if not line.startswith("#")]))
+        return Part(role, settings["family"], settings["take_over"], dict(settings["variables"]))
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise VmconfigError("%s is not as the role %s wrote it: %s. Run the role again" % (path, role, reason)) from error
 
 
-def _render(parts: Sequence[Part], root: str, url: str) -> List[str]:
+def _render(parts: Sequence[Part], root: str, url: str, problems: List[str]) -> None:
+    """Renders the parts, and adds to the problems what is wrong."""
     if not parts:
-        return []
+        return
     found = _read(url)
-    problems: List[str] = []
     with Place(root) as place:
         for part in parts:
             try:
-                values = _values(part, found)
-                refused = _refusals(part, values, found) or _unfit(part, values, root, place)
-                problems += refused
-                if not refused:
-                    _write(place, part, values, found["config"])
+                problems += _render_one(place, part, root, found)
             except Unplaced as error:
                 problems.append("%s: %s" % (part.role, error))
             except Exception as error:  # pylint: disable=broad-except
                 # Whatever it is, no other part is to suffer from it.
                 problems.append("%s: %s: %s" % (part.role, type(error).__name__, show(str(error))))
-    return problems
+
+
+def _render_one(place: Place, part: Part, root: str, found: Mapping[str, Any]) -> List[str]:
+    role = wanted(part.role, found, part.variables)
+    refused = ["%s: %s" % (part.role, refusal) for refusal in role.refusals] or _unfit(part, role.variables, root, place)
+    if not refused:
+        _write(place, part, role.variables, found["config"])
+    return refused
 
 
 def _read(url: str) -> Dict[str, Any]:
@@ -136,42 +132,11 @@ def _read(url: str) -> Dict[str, Any]:
         store.close()
 
 
-def _values(part: Part, found: Mapping[str, Any]) -> Dict[str, Any]:
-    values = {**ROLES[part.role].wanted(found["config"]), **part.variables}
-    if part.role == "vm_config":
-        texts = found["config"].get("vm_config", {})
-        values["files"] = [{**entry, "value": texts[entry["name"]]} if entry["name"] in texts else entry for entry in values["files"]]
-    return values
-
-
 # -- what must not be written --
-
-
-def _refusals(part: Part, values: Mapping[str, Any], found: Mapping[str, Any]) -> List[str]:
-    """Why the part must not be rendered, from the keys alone."""
-    keys = list(USES[part.role].keys) if part.role in USES else ["*"]
-    if part.role == "vm_config":
-        keys = ["vm-config/" + entry["name"] for entry in values["files"]]
-    problems = ["%s: key %s: the value %s is refused: %s" % (part.role, key, bad["value"], bad["reason"])
-                for key, bad in found["invalid"].items() if _matches(key, keys)]
-    problems += ["%s: key %s: it may not be read here" % (part.role, key) for key in found["denied"] if _matches(key, keys)]
-    for key, value in USES[part.role].given(values) if part.role in USES and not problems else []:
-        try:
-            if value:
-                _interface.decode(key, value.encode("utf-8"))
-        except Refused as error:
-            problems.append("%s: the value %s is refused for what key %s would hold: %s" % (part.role, show(value), key, error))
-    return problems
-
-
-def _matches(key: str, patterns: Sequence[str]) -> bool:
-    return any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns)
 
 
 def _unfit(part: Part, values: Mapping[str, Any], root: str, place: Place) -> List[str]:
     """Why the part must not be rendered on this machine."""
-    if hasattr(ROLES[part.role], "problems"):
-        return ["%s: %s" % (part.role, line) for line in ROLES[part.role].problems(values).splitlines()]
     if part.role == "timezone" and values["zone"] and not _is_zone(root, values["zone"]):
         return ["timezone: the value %s is refused: there is no such zone in /%s" % (show(values["zone"]), ZONEINFO)]
     if part.role == "xkb" and (values["layout"] or values["keymap"]):

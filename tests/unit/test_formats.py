@@ -28,8 +28,9 @@ def test_without_keys_there_is_nothing_to_write(module):
 
 def test_they_need_nothing_but_the_standard_library():
     # As at boot: no site packages, no Ansible.
-    folder = _formats.__path__[0]
-    code = "import sys; sys.path.insert(0, %r); import _formats; assert not any('ansible' in name for name in sys.modules)" % folder.rpartition("/")[0]
+    collection = _formats.__path__[0].rpartition("/plugins/")[0]
+    code = ("import sys; sys.path.insert(0, %r); import plugins.module_utils._wanted; assert not any('ansible' in name for name in sys.modules)" %
+            collection)
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
 
 
@@ -38,14 +39,14 @@ OWN = {"ip": "172.16.1.2", "netmask": "255.255.255.0", "gateway": "172.16.1.1"}
 
 
 @pytest.mark.parametrize("config, expected", [
-    ({"network": NETWORK}, {"ip": "10.137.0.12", "prefix": "32", "gateway": "10.138.2.5", "neighbours": True, "default_route": True}),
-    ({"network": {**NETWORK, "prefix": 24}}, {"prefix": "24"}),
+    ({"network": NETWORK}, {"ip": "10.137.0.12", "prefix": 32, "gateway": "10.138.2.5", "neighbours": True, "default_route": True}),
+    ({"network": {**NETWORK, "prefix": 24}}, {"prefix": 24}),
     # R2 and R3 have no qubes-mac, and their agents set one address whatever the netmask.
-    ({"network": {**NETWORK, "prefix": 24, "mac": ""}}, {"prefix": "32"}),
+    ({"network": {**NETWORK, "prefix": 24, "mac": ""}}, {"prefix": 32}),
     # A set of its own is taken whole, so nothing of IPv6 here.
     ({"network": {**NETWORK, "ip6": "fd09::c", "gateway6": "fd09::1"}, "net_config": {"00:16:3E:5E:6C:00": OWN}},
-     {"ip": "172.16.1.2", "prefix": "24", "gateway": "172.16.1.1", "ip6": "", "gateway6": "", "neighbours": True}),
-    ({"network": NETWORK, "net_config": {NETWORK["mac"]: {**OWN, "ip6": "fd09::c", "netmask6": 64}}}, {"ip6": "fd09::c", "prefix6": "64", "gateway6": ""}),
+     {"ip": "172.16.1.2", "prefix": 24, "gateway": "172.16.1.1", "ip6": "", "gateway6": "", "neighbours": True}),
+    ({"network": NETWORK, "net_config": {NETWORK["mac"]: {**OWN, "ip6": "fd09::c", "netmask6": 64}}}, {"ip6": "fd09::c", "prefix6": 64, "gateway6": ""}),
     ({"network": NETWORK, "net_config": {NETWORK["mac"]: {**OWN, "custom": "reboot"}}}, {"ip": "172.16.1.2", "neighbours": False}),
     ({"network": NETWORK, "net_config": {NETWORK["mac"]: {"gateway": "172.16.1.1"}}}, {"ip": "10.137.0.12", "gateway": "10.138.2.5"}),
     ({"network": NETWORK, "net_config": {"00:16:3e:5e:6c:99": OWN}}, {"ip": "10.137.0.12"}),

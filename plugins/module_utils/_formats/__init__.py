@@ -6,8 +6,9 @@
 
 """The texts of the files that the roles render, one module a role.
 
-The roles' templates get them through the filter ``rendered``, a renderer at boot calls ``wanted`` and ``files`` of each
-module. So all is pure, needs the standard library alone, and knows nothing of Ansible.
+The roles' templates get them through the filter ``rendered``, a renderer at boot calls ``files`` of each module. Both go by its
+``VARIABLES``, what ``wanted`` makes of the keys, and where the module has them ``keys``, ``held``, ``complete`` and ``problems``;
+see ``_wanted``. So all is pure, needs the standard library alone, and knows nothing of Ansible.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from typing import Any, Dict, List, Mapping, Optional
 from . import monitors
 from .base import MANAGED, File, Machine
 from .monitors import Monitor, Screen
+from .variables import MONITORS, NUMBER, NUMBER_OR_NONE, TEXT, Variable
 
 DEST = "/etc/X11/xorg.conf.d/20-display.conf"
 DUMMY = "dummy"
@@ -23,6 +24,14 @@ _FASTEST = 300000
 """The pixel clock of Xorg's dummy driver in kHz, at the most."""
 
 _REFRESH = 60
+
+VARIABLES = {
+    "monitors": Variable(MONITORS, ("vm-config/monitors",)),
+    "driver": Variable(TEXT),
+    "depth": Variable(NUMBER),
+    "memory_min": Variable(NUMBER, ("qubes-gui-videoram-min",)),
+    "memory_overhead": Variable(NUMBER_OR_NONE, ("qubes-gui-videoram-overhead",)),
+}
 
 
 def wanted(config: Mapping[str, Any]) -> Dict[str, Any]:
@@ -40,7 +49,7 @@ def wanted(config: Mapping[str, Any]) -> Dict[str, Any]:
 def problems(values: Mapping[str, Any]) -> str:
     """All that is wrong with the variables, a line each."""
     given = _given(values)
-    found = ["vm-config/monitors or display_monitors: " + problem for problem in monitors.problems(given)] if given else []
+    found = ["vm-config/monitors or display_monitors: " + problem for problem in monitors.problems(given)] if given or values["monitors"] else []
     if given and not found and values["driver"] != DUMMY and not all(each.output for each in monitors.monitors(given)):
         found.append("a monitor of a driver other than dummy needs its output, such as HDMI-1")
     if not re.fullmatch("[a-z0-9_]+", str(values["driver"])):
@@ -109,4 +118,4 @@ def _modeline(monitor: Monitor) -> str:
         _mode(monitor), clock / 1000, width, width + 1, width + 2, width + 3, height, height + 1, height + 2, height + 3)
 
 
-TEXTS = {"20-display.conf": display_conf, "20-display.problems": problems}
+TEXTS = {"20-display.conf": display_conf}

@@ -13,6 +13,7 @@ import re
 from typing import Any, Dict, List, Mapping, NamedTuple
 
 from .base import MANAGED, File, Machine
+from .variables import FLAG, TEXTS, Variable
 
 _UNIT = "qubes-vmconfig-dns-redirect.service"
 RULES = "/etc/qubes-vmconfig/dns-redirect.nft"
@@ -34,6 +35,17 @@ class Rule(NamedTuple):
 
 
 # -- what is wanted --
+
+_FORWARDS = ("qubes-netvm-network", "qubes-service/qubes-network")
+VARIABLES = {
+    "addresses": Variable(
+        TEXTS, ("qubes-netvm-network", "qubes-netvm-gateway", "qubes-netvm-primary-dns", "qubes-netvm-secondary-dns"), "qubes-netvm-primary-dns"),
+    "upstreams": Variable(TEXTS, (), "qubes-primary-dns"),
+    "default_upstreams": Variable(TEXTS, ("qubes-primary-dns", "qubes-secondary-dns", "qubes-gateway"), "qubes-primary-dns"),
+    "disabled": Variable(FLAG, ("qubes-service/disable-dns-server",)),
+    "forward": Variable(FLAG, _FORWARDS),
+    "forward6": Variable(FLAG, (*_FORWARDS, "qubes-netvm-gateway6")),
+}
 
 
 def wanted(config: Mapping[str, Any]) -> Dict[str, Any]:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
+from .variables import shown
+
 MOST = 16
 """Monitors, as many as the screen of Xorg's dummy driver has outputs."""
 
@@ -19,7 +21,7 @@ LARGEST = 32767
 
 _NUMBERS = ("width", "height", "x", "y", "width_mm", "height_mm")
 _OUTPUT = r"[A-Za-z][A-Za-z0-9_.-]{0,30}"
-_GEOMETRY = re.compile(r"([0-9]+)x([0-9]+)\+([0-9]+)\+([0-9]+)(?:/([0-9]+)x([0-9]+))?")
+_GEOMETRY = re.compile(r"([0-9]{1,9})x([0-9]{1,9})\+([0-9]{1,9})\+([0-9]{1,9})(?:/([0-9]{1,9})x([0-9]{1,9}))?")
 
 
 class Monitor(NamedTuple):
@@ -112,7 +114,7 @@ def _problems(each: Mapping[str, Any]) -> List[str]:
 
 
 def _shown(value: Any) -> str:
-    return ascii(value) if isinstance(value, (int, float)) else ascii(str(value)[:100])
+    return ascii(value[:100]) if isinstance(value, str) else shown(value)
 
 
 def _number(value: Any) -> Optional[int]:

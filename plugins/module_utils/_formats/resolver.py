@@ -11,10 +11,16 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping, Sequence
 
 from .base import MANAGED, File, Machine
-
+from .variables import FLAG, TEXTS, Variable
 
 NETWORK_MANAGER_CONF = "/etc/NetworkManager/conf.d/qubes-dns.conf"
 RESOLVED_CONF = "/etc/systemd/resolved.conf.d/qubes-dns.conf"
+
+VARIABLES = {
+    "servers": Variable(TEXTS, ("qubes-primary-dns", "qubes-secondary-dns", "qubes-gateway"), "qubes-primary-dns"),
+    "disabled": Variable(FLAG, ("qubes-service/disable-dns-server",)),
+    "network_manager": Variable(FLAG, ("qubes-service/network-manager",)),
+}
 
 
 def wanted(config: Mapping[str, Any]) -> Dict[str, Any]:

@@ -12,6 +12,7 @@ import re
 from typing import Any, Dict, List, Mapping
 
 from .base import File, Machine
+from .variables import STATES, UNITS, Variable, shown
 
 FOLDER = "/run/qubes-service"
 
@@ -31,6 +32,9 @@ _R3 = {
 }
 # What the agent's reader takes; a unit's condition may name more.
 _OF_AGENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,47}")
+
+VARIABLES = {"states": Variable(STATES, ("qubes-service/*",)), "units": Variable(UNITS)}
 
 
 def defaults(config: Mapping[str, Any]) -> Dict[str, bool]:
@@ -45,7 +49,13 @@ def defaults(config: Mapping[str, Any]) -> Dict[str, bool]:
 
 def wanted(config: Mapping[str, Any]) -> Dict[str, Any]:
     """The role's variables, from the ``config`` of keys_info."""
-    return {"states": {**defaults(config), **config.get("services", {})}}
+    return {"states": {**defaults(config), **config.get("services", {})}, "units": {}}
+
+
+def problems(values: Mapping[str, Any]) -> str:
+    """All that is wrong with the variables, a line each."""
+    return "".join(["services_states: the name %s is refused: expected a service name of at most 48 letters, digits and _ . @ -\n" % shown(name)
+                    for name in values["states"] if not _NAME.fullmatch(name)])
 
 
 def files(values: Mapping[str, Any], family: str, machine: Machine) -> List[File]:

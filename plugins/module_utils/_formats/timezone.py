@@ -11,9 +11,12 @@ from __future__ import annotations
 from typing import Any, Dict, List, Mapping
 
 from .base import File, Machine
+from .variables import TEXT, Variable
 
 # To the stock agent this name protects all of the zone. Who protects /etc/localtime means it too, which the caller sees to.
 _PROTECTED_BY = "/etc/timezone"
+
+VARIABLES = {"zone": Variable(TEXT, ("vm-config/timezone", "qubes-timezone"), "qubes-timezone")}
 
 
 def wanted(config: Mapping[str, Any]) -> Dict[str, Any]:

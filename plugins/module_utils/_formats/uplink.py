@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional
 
 from .base import MANAGED, File, Machine
+from .variables import FLAG, NUMBER, TEXT, Variable, shown
 
 INTERFACE = "eth0"
 GATEWAY_MAC = "fe:ff:ff:ff:ff:ff"
@@ -23,6 +25,7 @@ PROTOCOL = 81
 """Marks the routes that we set, with the address in force as their source: what they tell of an earlier address is ours to remove."""
 
 _MAIN, _FOREVER = "254", 2**32 - 1
+_NAME = re.compile("([A-Za-z0-9_][A-Za-z0-9_.-]{0,14})?")
 # What the kernel takes where no metric is given.
 _METRIC = {4: 0, 6: 1024}
 _ANYWHERE = {4: "0.0.0.0/0", 6: "::/0"}
@@ -44,6 +47,20 @@ class Net(NamedTuple):
 
 # -- what is wanted --
 
+_OWN = "net-config/*"
+VARIABLES = {
+    "interface": Variable(TEXT),
+    "mac": Variable(TEXT, ("qubes-mac",), "qubes-mac"),
+    "ip": Variable(TEXT, ("qubes-ip", _OWN), "qubes-ip"),
+    "prefix": Variable(NUMBER, ("qubes-netmask", _OWN)),
+    "gateway": Variable(TEXT, ("qubes-gateway", _OWN), "qubes-gateway"),
+    "ip6": Variable(TEXT, ("qubes-ip6", _OWN), "qubes-ip6"),
+    "prefix6": Variable(NUMBER, ("qubes-netmask6", _OWN)),
+    "gateway6": Variable(TEXT, ("qubes-gateway6", _OWN), "qubes-gateway6"),
+    "neighbours": Variable(FLAG, (_OWN,)),
+    "default_route": Variable(FLAG, ("qubes-service/disable-default-route",)),
+}
+
 
 def wanted(config: Mapping[str, Any]) -> Dict[str, Any]:
     """The role's variables, from the ``config`` of keys_info."""
@@ -59,11 +76,10 @@ def wanted(config: Mapping[str, Any]) -> Dict[str, Any]:
         "interface": "",
         "mac": mac,
         "ip": found.get("ip", ""),
-        # Text, as Ansible before 2.19 makes one of a number.
-        "prefix": str(prefix),
+        "prefix": prefix,
         "gateway": found.get("gateway", ""),
         "ip6": found.get("ip6", ""),
-        "prefix6": str(found.get("netmask6", 128)),
+        "prefix6": found.get("netmask6", 128),
         "gateway6": found.get("gateway6", ""),
         "neighbours": "custom" not in own,
         "default_route": not config.get("services", {}).get("disable-default-route", False),
@@ -85,13 +101,15 @@ def nets(values: Mapping[str, Any]) -> List[Net]:
     for version, suffix in ((4, ""), (6, "6")):
         if values["ip" + suffix]:
             ip, gateway = (str(ipaddress.ip_address(values[name + suffix])) if values[name + suffix] else "" for name in ("ip", "gateway"))
-            found.append(Net(version, ip, int(values["prefix" + suffix]), gateway))
+            found.append(Net(version, ip, values["prefix" + suffix], gateway))
     return found
 
 
 def problems(values: Mapping[str, Any]) -> str:
     """Why addresses that are well formed cannot be set, a line each: it is all or nothing, so this is asked first."""
-    return "".join(["%s\n" % sentence for net in nets(values) for sentence in _problems(net)])
+    named = [] if _NAME.fullmatch(values["interface"]) else ["uplink_interface: the value %s is refused: expected the name of an interface, such as eth0" %
+                                                             shown(values["interface"])]
+    return "".join(["%s\n" % sentence for sentence in [*named, *[sentence for net in nets(values) for sentence in _problems(net)]]])
 
 
 def _problems(net: Net) -> Iterator[str]:
@@ -382,7 +400,6 @@ TEXTS = {
     "uplink.nmconnection": nmconnection,
     "uplink.rules": rules,
     "uplink.interfaces": interfaces,
-    "uplink.problems": problems,
     "uplink.device": device,
     "uplink.batch": batch,
 }

@@ -12,6 +12,7 @@ import re
 from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
 
 from .base import MANAGED, File, Machine, Read
+from .variables import TEXT, Variable
 
 MODEL = "pc105"
 RULES = "/usr/share/X11/xkb/rules/evdev"
@@ -35,6 +36,10 @@ _OTHERS = frozenset(["pc", "inet", "group", "ctrl", "compose", "level3", "level5
                      "srvr_ctrl", "shift", "eurosign", "rupeesign", "kpdl", "nbsp", "japan", "numpad", "typo", "parens"])
 
 
+_KEYS = ("keyboard-layout", "qubes-keyboard")
+VARIABLES = {"model": Variable(TEXT), "keymap": Variable(TEXT, _KEYS, "qubes-keyboard"), **dict.fromkeys(["layout", "variant", "options"], Variable(TEXT, _KEYS))}
+
+
 def wanted(config: Mapping[str, Any]) -> Dict[str, Any]:
     """The role's variables, from the ``config`` of keys_info."""
     keyboard = config.get("keyboard", {})
@@ -42,6 +47,11 @@ def wanted(config: Mapping[str, Any]) -> Dict[str, Any]:
     keymap = "" if "layout" in keyboard else keyboard.get("keymap", "")
     found = keyboard if "layout" in keyboard else layouts(keymap)
     return {"model": MODEL, "keymap": keymap, **{name: found.get(name, "") for name in ("layout", "variant", "options")}}
+
+
+def held(values: Mapping[str, Any]) -> List[Tuple[str, str]]:
+    """The key that would hold several of the variables, and what it would hold."""
+    return [("keyboard-layout", "+".join([values["layout"], values["variant"], values["options"]]) if values["layout"] else "")]
 
 
 def files(values: Mapping[str, Any], family: str, machine: Machine) -> List[File]:
