@@ -38,6 +38,7 @@ SETTINGS = {"vm-config/proxy": "{{ 40 + 2 }} @qubes-vmconfig-value@", "vm-config
 COLLECTION = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 MODULES = os.path.join(COLLECTION, "plugins", "module_utils")
 MISSING = {"_boot.py", "_formats/timezone.py"}
+STALE = ["_old.py", "json.py", "_formats/old.py", "_stores/admin.py", "gone/__init__.py"]
 AGENT = "usr/lib/qubes/init/functions"
 
 
@@ -57,7 +58,7 @@ def modules():
     with open(os.path.join(COLLECTION, "roles", "read_keys", "vars", "main.yml"), encoding="utf-8") as stream:
         patterns = yaml.safe_load(stream)["__read_keys_boot_parts"]
     found = [os.path.relpath(path, MODULES) for pattern in patterns for path in glob.glob(os.path.join(MODULES, pattern))]
-    return sorted(set(found) - {"_stores/admin.py", "_stores/file.py"})
+    return sorted(set(found) - {"_stores/admin.py", "_stores/file.py", "_stores/threads.py"})
 
 
 @pytest.fixture(name="play_root", scope="module")
@@ -70,6 +71,8 @@ def rendered_by_the_roles(tmp_path_factory):
         put(root, os.path.join(FOLDER, "vmconfig", module))
         shutil.copy(os.path.join(MODULES, module), os.path.join(root, FOLDER, "vmconfig", module))
     put(root, os.path.join(FOLDER, "vmconfig", "_text.py"), "an older release")
+    for path in STALE:
+        put(root, os.path.join(FOLDER, "vmconfig", path), "raise SystemExit('an older release')")
     (folder / "store.json").write_text(json.dumps({"r4": keys_of("r4")}))
     (folder / "client.json.j2").write_text('{"fingerprint": "{{ value }}"}\n')
     (folder / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "roles": ["qubes.vmconfig." + role for role in ROLES]}]))
