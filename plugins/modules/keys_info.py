@@ -3,8 +3,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: keys_info
 short_description: Read the configuration keys that qubes see
@@ -123,6 +121,10 @@ qubes:
       denied: []
 """
 
+from ansible_collections.qubes.vmconfig.plugins.module_utils._python import refuse_an_old_one
+
+refuse_an_old_one()
+
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.qubes.vmconfig.plugins.module_utils._arguments import run, store_arguments
@@ -153,9 +155,10 @@ def main():
         try:
             return result(read(store, qubes, selection))
         except SomeUnread as error:
-            raise Stopped(str(error), result(error.found)) from None
+            stopped = Stopped(str(error), result(error.found))
         finally:
             store.close()
+        raise stopped
 
     run(module, work)
 

@@ -3,8 +3,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: rpc
 short_description: Call a Qubes RPC service in qubes
@@ -309,6 +307,10 @@ stderr:
   sample: ""
 """
 
+from ansible_collections.qubes.vmconfig.plugins.module_utils._python import refuse_an_old_one
+
+refuse_an_old_one()
+
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 
 from ansible_collections.qubes.vmconfig.plugins.module_utils._arguments import run
@@ -327,7 +329,6 @@ def main():
             arguments=dict(type="list", elements="str", default=[]),
             stdin=dict(type="str"),
             stdin_base64=dict(type="str"),
-            exec=dict(type="list", elements="raw"),
             date_time=dict(type="dict", options=dict(time=dict(type="str"), tolerance=dict(type="float", default=2.0))),
             monitor_layout=dict(type="list", elements="dict", options=dict(
                 width=dict(type="int", required=True),
@@ -349,6 +350,8 @@ def main():
             output_limit=dict(type="int", default=65536),
             force=dict(type="bool", default=False),
             state_dir=dict(type="path", fallback=(env_fallback, ["QUBES_VMCONFIG_STATE_DIR"])),
+            # Not as a name: to Python 2, which has to read this, it is a word of the language.
+            **{"exec": dict(type="list", elements="raw")}
         ),
         mutually_exclusive=[("qube", "qubes"), WAYS, ("stdin", "stdin_base64")],
         required_one_of=[("qube", "qubes"), WAYS],

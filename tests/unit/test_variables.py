@@ -65,7 +65,8 @@ def short(value):
     ("services", "states", [{"cups": "false", "crond": "yes"}, {"cups": False, "crond": True}, '{"cups": false, "crond": "on"}', "cups=0,crond=1",
                             "cups=off crond=on"], {"cups": False, "crond": True}),
     ("services", "states", [{}, "{}", ""], {}),
-    ("services", "units", [{"my": ["a.service", "b.timer"]}, '{"my": ["a.service", "b.timer"]}', {"my": "a.service,b.timer"}], {"my": ["a.service", "b.timer"]}),
+    ("services", "units", [{"my": ["a.service", "b.timer"]}, '{"my": ["a.service", "b.timer"]}', {"my": "a.service,b.timer"}],
+     {"my": ["a.service", "b.timer"]}),
     ("display", "monitors", [[], "[]", "", "  "], None),
     ("display", "monitors", [[{"width": 800, "height": 600}], '[{"width": 800, "height": 600}]'], [{"width": 800, "height": 600}]),
     ("display", "monitors", ["800x600+0+0", " 800x600+0+0\n"], "800x600+0+0"),
@@ -148,7 +149,8 @@ def test_anything_else_is_one_error(role, name, value, says):
 
 
 ANYTHING = strategies.recursive(
-    strategies.one_of(strategies.none(), strategies.booleans(), strategies.integers(), strategies.floats(), strategies.text(), strategies.just(0).map(lambda dummy: GIANT)),
+    strategies.one_of(strategies.none(), strategies.booleans(), strategies.integers(), strategies.floats(), strategies.text(),
+                      strategies.just(0).map(lambda dummy: GIANT)),
     lambda inner: strategies.one_of(strategies.lists(inner), strategies.dictionaries(strategies.one_of(strategies.text(), strategies.integers()), inner)))
 
 
@@ -200,4 +202,5 @@ def test_the_keys_that_matter_are_those_that_are_read(role, variables, key, matt
     config = {"network": {"mac": "00:16:3e:5e:6c:00"}}
     bad = {"config": config, "invalid": {key: {"value": "'x'", "reason": "expected y"}}, "denied": []}
     assert wanted(role, bad, variables).refusals == (["key %s: the value 'x' is refused: expected y" % key] if matters else [])
-    assert wanted(role, {"config": config, "invalid": {}, "denied": [key]}, variables).refusals == (["key %s: it may not be read here" % key] if matters else [])
+    denied = {"config": config, "invalid": {}, "denied": [key]}
+    assert wanted(role, denied, variables).refusals == (["key %s: it may not be read here" % key] if matters else [])

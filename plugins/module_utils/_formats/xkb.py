@@ -37,7 +37,11 @@ _OTHERS = frozenset(["pc", "inet", "group", "ctrl", "compose", "level3", "level5
 
 
 _KEYS = ("keyboard-layout", "qubes-keyboard")
-VARIABLES = {"model": Variable(TEXT), "keymap": Variable(TEXT, _KEYS, "qubes-keyboard"), **dict.fromkeys(["layout", "variant", "options"], Variable(TEXT, _KEYS))}
+VARIABLES = {
+    "model": Variable(TEXT),
+    "keymap": Variable(TEXT, _KEYS, "qubes-keyboard"),
+    **dict.fromkeys(["layout", "variant", "options"], Variable(TEXT, _KEYS)),
+}
 
 
 def wanted(config: Mapping[str, Any]) -> Dict[str, Any]:

@@ -4,8 +4,12 @@
 """What systemd, or a hook of Qubes, runs at each start: python3 -I FOLDER."""
 
 import os
+import platform
 import sys
 
-from vmconfig._boot import main
+if sys.version_info < (3, 8):
+    sys.exit("qubes-vmconfig: nothing was rendered: it needs Python 3.8 or newer, and %s is %s" % (sys.executable, platform.python_version()))
 
-sys.exit(main([*sys.argv[1:], os.path.dirname(os.path.abspath(__file__))]))
+from vmconfig._boot import main  # pylint: disable=wrong-import-position
+
+sys.exit(main(sys.argv[1:] + [os.path.dirname(os.path.abspath(__file__))]))

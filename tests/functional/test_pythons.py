@@ -1,0 +1,68 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""A target whose Python is too old is told so, in one error."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import pwd
+import subprocess
+
+import pytest
+from ansible.release import __version__ as core
+from playing import keys_info, play
+
+COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+OLD = ["2.7", "3.6", "3.7"]
+# Which of them a core still drives; the others it refuses itself.
+DRIVEN = {"2.16": OLD, "2.17": ["3.7"]}.get(core.rpartition(".")[0], [])
+
+
+def interpreter(version):
+    """A Python of this version, of the system or of pyenv."""
+    folders = ["/usr/bin", "/usr/local/bin"]
+    folders += sorted(glob.glob(os.path.join(pwd.getpwuid(os.getuid()).pw_dir, ".pyenv", "versions", version + ".*", "bin")))
+    for folder in folders:
+        path = os.path.join(folder, "python" + version)
+        if os.access(path, os.X_OK):
+            return path
+    pytest.skip("NO PYTHON %s HERE, so nothing was tested with it" % version)
+    return None
+
+
+def run(command, **more):
+    return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False, encoding="utf-8", **more)
+
+
+@pytest.mark.parametrize("module", ["keys", "keys_info", "keys_wait", "rpc"])
+@pytest.mark.parametrize("version", ["3.6", "3.7"])
+def test_a_module_says_so_before_it_reads_anything_else(version, module):
+    tree = os.path.dirname(os.path.dirname(os.path.dirname(COLLECTION)))
+    done = run([interpreter(version), os.path.join(COLLECTION, "plugins", "modules", module + ".py")], env={"PYTHONPATH": tree, "PYTHONDONTWRITEBYTECODE": "1"})
+    assert (done.returncode, done.stderr) == (1, "")
+    result = json.loads(done.stdout)
+    assert result["failed"] and result["msg"].startswith("qubes.vmconfig needs Python 3.8 or newer on the target; ")
+    assert " has %s." % version in result["msg"] and result["msg"].endswith("Set ansible_python_interpreter to a newer one")
+
+
+@pytest.mark.parametrize("version", OLD)
+def test_a_task_says_so(tmp_path, version):
+    # The tasks that write the results down have the Python of the tests.
+    task = {**keys_info(qubes=["work"], store="file:///nowhere.json"), "vars": {"ansible_python_interpreter": interpreter(version)}}
+    result = play(tmp_path, {"asked": task}, {"old": {}}).results["asked"]
+    assert result["failed"]
+    if version in DRIVEN:
+        assert result["msg"].startswith("qubes.vmconfig needs Python 3.8 or newer on the target; ") and " has %s." % version in result["msg"], result
+    else:
+        assert "minimum of Python" in str(result), result
+
+
+@pytest.mark.parametrize("version", ["3.6", "3.7"])
+def test_a_start_says_so(version):
+    done = run([interpreter(version), "-I", "-B", os.path.join(COLLECTION, "roles", "read_keys", "files", "__main__.py")])
+    assert done.returncode == 1 and done.stderr.startswith("qubes-vmconfig: nothing was rendered: it needs Python 3.8 or newer, and ")
+    assert len(done.stderr.splitlines()) == 1
