@@ -9,24 +9,27 @@ Whatever it writes has to be what the roles write, byte for byte.
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import io
 import json
 import os
 import shutil
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
 import qubesdblab
 import yaml
+from ansible_collections.qubes.vmconfig.plugins.module_utils import _boot
 from playing import environment, run
+from starting import COLLECTION, FOLDER, MODULES, UNIT, copy_modules, modules, put, start, start_on, tree
 
 # A short form is in test_roles.py.
 pytestmark = pytest.mark.long
 
-FOLDER = "usr/lib/qubes-vmconfig"
-UNIT = "etc/systemd/system/qubes-vmconfig.service"
 ROLES = ["timezone", "xkb", "resolver", "services", "vm_config", "display"]
 RELEASES = ["r2", "r3", "r4"]
 DECLARED = [
@@ -35,8 +38,6 @@ DECLARED = [
     {"name": "gone", "dest": "/etc/it/gone", "absent": "remove"},
 ]
 SETTINGS = {"vm-config/proxy": "{{ 40 + 2 }} @qubes-vmconfig-value@", "vm-config/fingerprint": '65A1 \\1 "'}
-COLLECTION = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-MODULES = os.path.join(COLLECTION, "plugins", "module_utils")
 MISSING = {"_boot.py", "_formats/timezone.py"}
 STALE = ["_old.py", "json.py", "_formats/old.py", "_stores/admin.py", "gone/__init__.py"]
 AGENT = "usr/lib/qubes/init/functions"
@@ -53,23 +54,12 @@ def keys_of(release):
     return {**more, **{key: keymaps.get(value, value) for key, value in data["setup_rendering_" + release].items()}, **SETTINGS}
 
 
-def modules():
-    """What the role copies of the collection: paths below plugins/module_utils."""
-    with open(os.path.join(COLLECTION, "roles", "read_keys", "vars", "main.yml"), encoding="utf-8") as stream:
-        patterns = yaml.safe_load(stream)["__read_keys_boot_parts"]
-    found = [os.path.relpath(path, MODULES) for pattern in patterns for path in glob.glob(os.path.join(MODULES, pattern))]
-    return sorted(set(found) - {"_stores/admin.py", "_stores/file.py", "_stores/threads.py"})
-
-
 @pytest.fixture(name="play_root", scope="module")
 def rendered_by_the_roles(tmp_path_factory):
     """A root in which the roles rendered what a qube of R4 sees, and installed what renders at each start."""
     folder = tmp_path_factory.mktemp("boot")
     root = str(folder / "root")
-    # Most of it is there already, for each file takes its time.
-    for module in set(modules()) - MISSING:
-        put(root, os.path.join(FOLDER, "vmconfig", module))
-        shutil.copy(os.path.join(MODULES, module), os.path.join(root, FOLDER, "vmconfig", module))
+    copy_modules(root, set(modules()) - MISSING)
     put(root, os.path.join(FOLDER, "vmconfig", "_text.py"), "an older release")
     for path in STALE:
         put(root, os.path.join(FOLDER, "vmconfig", path), "raise SystemExit('an older release')")
@@ -110,48 +100,8 @@ def expected(play_root, release="r4"):
     return found
 
 
-def start(root, keys, *options):
-    """One start of a qube that holds these keys. Returns the exit code and what was said."""
-    with qubesdblab.QubesdbLab() as lab:
-        lab.add_own(keys)
-        result = start_on(root, lab.url, *options)
-        assert lab.violations("self") == []
-    return result
-
-
-def start_on(root, url, *options):
-    command = [sys.executable, "-I", *options, os.path.join(root, FOLDER), "--root", root, "--store", url]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False, encoding="utf-8")
-    assert done.stdout == ""
-    return done.returncode, done.stderr.splitlines()
-
-
-def tree(root, *left_out):
-    """All that there is below a folder: path to mode, and link or text."""
-    found = {}
-    for path, folders, names in os.walk(str(root)):
-        for name in folders + names:
-            whole = os.path.join(path, name)
-            below = os.path.relpath(whole, str(root))
-            if below.startswith((FOLDER, "etc/systemd", *left_out)) or below in ("usr", "usr/lib"):
-                continue
-            mode = os.lstat(whole).st_mode
-            if stat.S_ISLNK(mode):
-                found[below] = (oct(mode), os.readlink(whole))
-            else:
-                found[below] = (oct(mode), open(whole, "rb").read() if stat.S_ISREG(mode) else b"")
-    return found
-
-
 def touched(root):
     return {path: (os.lstat(os.path.join(root, path)).st_ino, os.lstat(os.path.join(root, path)).st_ctime_ns) for path in tree(root)}
-
-
-def put(root, path, text=""):
-    whole = os.path.join(root, path)
-    os.makedirs(os.path.dirname(whole), exist_ok=True)
-    with open(whole, "w", encoding="utf-8") as stream:
-        stream.write(text)
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -293,3 +243,14 @@ def test_a_root_that_is_not_there_is_one_error(root, tmp_path):
         done = subprocess.run([sys.executable, "-I", os.path.join(root, FOLDER), "--root", str(tmp_path / "nowhere"), "--store", lab.url],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False, encoding="utf-8")
     assert (done.returncode, done.stderr) == (1, "qubes-vmconfig: %s: No such file or directory\n" % (tmp_path / "nowhere"))
+
+
+def test_a_start_ends_when_a_daemon_does_not_answer(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(_boot, "LIMIT", 1)
+    monkeypatch.setattr(_boot, "_read", lambda url: time.sleep(20))
+    began = time.monotonic()
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        assert _boot.main(["--root", str(tmp_path), os.path.join(root, FOLDER)]) == 1
+    assert said.getvalue() == "qubes-vmconfig: it took longer than 1 seconds and was ended; what was not yet written is as it was\n"
+    assert time.monotonic() - began < 10
