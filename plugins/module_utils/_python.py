@@ -20,4 +20,4 @@ def refuse_an_old_one():
         sys.stdout.write(json.dumps({"failed": True, "msg": "qubes.vmconfig needs Python %d.%d or newer on the target; %s has %s as %s. "
                                      "Set ansible_python_interpreter to a newer one" % (
                                          OLDEST + (os.uname()[1], platform.python_version(), sys.executable))}) + "\n")
-        sys.exit(1)
+        raise SystemExit(1)

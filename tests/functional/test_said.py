@@ -132,8 +132,8 @@ def test_what_was_installed_is_taken_away_again(tmp_path):
 
 def test_all_of_it_is_taken_away_at_once(tmp_path):
     image = Image(tmp_path)
-    units = [os.path.join(image.root, "etc/systemd/system", path) for path in ("qubes-vmconfig-dns-redirect.service",
-                                                                              "multi-user.target.wants/qubes-vmconfig-dns-redirect.service")]
+    folder = os.path.join(image.root, "etc/systemd/system")
+    units = [os.path.join(folder, below, "qubes-vmconfig-dns-redirect.service") for below in ("", "multi-user.target.wants")]
     code, text = image.play({"dns_redirect": {}, "timezone": {}}, vmconfig_apply="boot")
     assert code == 0 and image.installed() == ["dns_redirect.json", "timezone.json"] and all(map(os.path.lexists, units)), text[-3000:]
     code, text = image.play({"timezone": {}}, vmconfig_apply="boot", vmconfig_boot="absent")
