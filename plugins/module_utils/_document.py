@@ -50,6 +50,9 @@ def parse(text: str, source: str, decrypt: Optional[_yamldata.Decrypt] = None) -
         raise Refused("%s has %d characters, and %d are the most" % (source, len(text), LARGEST))
     if not _yamldata.is_unicode(text):
         raise Refused("%s is not Unicode: it has half of a surrogate pair" % source)
+    if text.lstrip()[:1] not in ("{", "[", '"'):
+        # A name in YAML may begin as a number of JSON does, or be Infinity.
+        return _parse_yaml(text, source, decrypt, "it begins with no bracket")
     try:
         return _parse_json(text, source)
     except (ValueError, RecursionError) as error:
@@ -74,7 +77,7 @@ def _parse_json(text: str, source: str) -> Any:
             refuse(written, "a number that is not finite; put it in quotes if it is text")
         return number
 
-    if text.lstrip()[:1] in ("{", "[") and _room_of_json(text) > LIMITS.room:
+    if _room_of_json(text) > LIMITS.room:
         raise Refused(_TOO_MUCH % source)
     data = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, source), parse_int=lambda written: int(sized(written)), parse_float=broken,
                       parse_constant=broken)

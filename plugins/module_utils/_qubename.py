@@ -29,4 +29,3 @@ def qube_name(given: object) -> str:
         raise Refused("qube %s: no qube has such a name; expected one without blanks around it, slashes and control characters, of at most %d "
                       "characters" % (show(given), _LONGEST))
     return given
-

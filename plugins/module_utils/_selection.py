@@ -61,11 +61,11 @@ def _overlap(one: str, other: str) -> bool:
 @lru_cache(maxsize=64)
 def _compiled(globs: Tuple[str, ...]) -> re.Pattern:
     """A pattern that matches a whole key where one of the globs does."""
-    number = itertools.count()
+    number = itertools.count().__next__
     return re.compile("(?s:%s)\\Z" % "|".join(["".join(_translated(glob, number)) for glob in globs]) if globs else "(?!)")
 
 
-def _translated(glob: str, number: Iterator[int]) -> Iterator[str]:
+def _translated(glob: str, number: Callable[[], int]) -> Iterator[str]:
     """The glob as a regular expression that never tries a star a second time: ``*a*a*a`` could take for ever otherwise."""
     first, *others = ["".join(map(_one, re.findall(_ONE, part))) for part in re.findall(_PART, glob)]
     yield first
@@ -73,8 +73,7 @@ def _translated(glob: str, number: Iterator[int]) -> Iterator[str]:
         if place == len(others):
             yield ".*" + part
         elif part:
-            group = "g%d" % next(number)
-            yield "(?=(?P<%s>.*?%s))(?P=%s)" % (group, part, group)
+            yield "(?=(?P<g{0}>.*?{1}))(?P=g{0})".format(number(), part)
 
 
 _SET = r"\[!?\]?[^\]]*\]"

@@ -114,6 +114,12 @@ class _Reader:
 
     def _scalar(self, event: Any) -> None:
         text, tag = event.value, event.tag
+        # All keys are names: a qube may be called 7, or no.
+        name = text if tag in (None, "!", _TAG + "str", "!unsafe") else None
+        if name is not None and self._is_naming():
+            self._spend(event, self._limits.each + len(text))
+            self._add(event, event.anchor, _Value(text, self._limits.each + len(text), 0, name, text == "<<" and not event.style and not tag))
+            return
         if not event.style and (tag == "!" or tag is None and not event.implicit[0]):
             # The parsers differ in what it makes of nothing.
             self._refuse(event, "a tag that is not taken; expected a name after !")
@@ -124,9 +130,10 @@ class _Reader:
         data = text if tag in _TEXTS else self._typed(event, tag)
         room = self._limits.each + (len(data) if isinstance(data, str) else len(text))
         self._spend(event, room)
-        # All keys are names: a qube may be called 7, or no.
-        name = text if event.tag in (None, "!", _TAG + "str", "!unsafe") else None
-        self._add(event, event.anchor, _Value(data, room, 0, name, tag == _TAG + "merge"))
+        self._add(event, event.anchor, _Value(data, room, 0, name))
+
+    def _is_naming(self) -> bool:
+        return bool(self._open) and isinstance(self._open[-1].data, dict) and self._open[-1].key is None and not self._open[-1].merging
 
     def _typed(self, event: Any, tag: str) -> Any:
         text = event.value
