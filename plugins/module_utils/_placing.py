@@ -4,195 +4,237 @@
 
 # Private to the qubes.vmconfig collection: it may change at any time.
 
-"""Puts files below a root, each as a whole or not at all, and never through a symbolic link."""
+"""Puts files below a root, each as a whole or not at all, and leaves alone those that are somebody else's."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import grp
 import os
 import pwd
 import re
 import stat
-from typing import Any, Callable, FrozenSet, Iterator, List, Tuple
+from typing import Any, Callable, FrozenSet, Iterable, List, NamedTuple, Optional, Sequence, Tuple
 
-from ._errors import VmconfigError
-from ._formats import File
 from ._text import show
+from ._tree import MOST, Entry, Tree, Unplaced, contents
+from ._filespec import File
+
+__all__ = ["Change", "Place", "Rules", "Settled", "State", "Unplaced", "settle"]
 
 OWN = "qubes-vmconfig"
 PROTECTED = ("etc/qubes/protected-files.d", "rw/config/protected-files.d")
 _LEFT_BEHIND = re.compile(r".*(~|\.rpmsave|\.rpmnew|\.rpmold)")
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_MOST = 1 << 20
 
 
-class Unplaced(VmconfigError):
-    """A file could not be put where it belongs; it is as it was."""
+class State(NamedTuple):
+    """What there is of a name: its ``kind``, as of ``Tree``, and what belongs to that. An owner or group of -1 is not decided."""
+
+    kind: str = ""
+    content: bytes = b""
+    target: str = ""
+    mode: int = 0
+    owner: int = -1
+    group: int = -1
+    # How many bytes it has, where they are too many to be read.
+    too_many: int = 0
 
 
-class Place:
-    """A root. What is asked for are paths from it, with or without a slash in front."""
+class Change(NamedTuple):
+    """A file that was, or would be, made what it should be."""
 
-    def __init__(self, root: str) -> None:
-        self._root_path = root
-        self._root = -1
+    dest: str
+    before: State
+    after: State
+
+
+class Settled(NamedTuple):
+    """What became of some files: which changed, which of the agent's differ and were left to it, and which are protected."""
+
+    changes: List[Change]
+    left: List[Change]
+    protected: List[str]
+
+
+class Rules(NamedTuple):
+    """Whose files are not ours: the names that are ``protected``, and where the stock ``agent`` is, what it writes.
+
+    To ``take_over`` that too, the agent is told first, by a file below ``folder``.
+    """
+
+    protected: FrozenSet[str] = frozenset()
+    take_over: bool = False
+    agent: bool = False
+    folder: str = "etc/qubes"
+
+
+class Place(Tree):
+    """A root that files are put into."""
 
     def __enter__(self) -> Place:
-        try:
-            self._root = os.open(self._root_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise Unplaced("%s: %s" % (self._root_path, error.strerror)) from error
+        if not os.path.isdir(self.root):
+            raise Unplaced("%s: there is no such directory" % show(self.root))
         return self
 
     def __exit__(self, *_reason: object) -> None:
-        os.close(self._root)
-
-    def exists(self, path: str) -> bool:
-        """Whether there is anything of that name."""
-        return os.path.lexists(os.path.join(self._root_path, path.lstrip("/")))
+        pass
 
     def protected(self) -> FrozenSet[str]:
         """The names that the machine's owner protects; what we protect from the agent is not among them."""
-        found: List[str] = []
-        for folder in PROTECTED:
-            for path, _folders, names in os.walk(os.path.join(self._root_path, folder)):
-                for name in names:
-                    if name != OWN and not _LEFT_BEHIND.fullmatch(name):
-                        found += _lines(os.path.join(path, name))
-        return frozenset(found)
+        return frozenset([line for folder in PROTECTED for path in self.below(folder)
+                          if os.path.basename(path) != OWN and not _LEFT_BEHIND.fullmatch(path) for line in self._named(path)])
+
+    def own(self) -> FrozenSet[str]:
+        """The names that we protect from the agent."""
+        return frozenset([line for folder in PROTECTED for line in self._named("%s/%s" % (folder, OWN))])
+
+    def _named(self, path: str) -> List[str]:
+        return [line for line in self.read(path, public=False).split("\n") if line.startswith("/")]
 
     def protect(self, name: str, folder: str) -> None:
         """Tells the agent that this file is not its own."""
-        own = "%s/protected-files.d/%s" % (folder, OWN)
-        lines = _lines(os.path.join(self._root_path, own))
-        if name not in lines:
-            self.put(File("/" + own, "".join([line + "\n" for line in [*lines, name]])))
+        self.hand([name], [], folder)
 
-    def put(self, file: File) -> None:
-        """Makes the file what it should be. What is so already is not touched."""
-        path = file.dest.strip("/").split("/")
+    def hand(self, names: Iterable[str], back: Iterable[str], folder: str, check: bool = False) -> List[Change]:
+        """Tells the agent which files are not its own, and which are so again."""
+        changes = []
+        for each in dict.fromkeys([folder.strip("/") + "/protected-files.d", *PROTECTED]):
+            path = "%s/%s" % (each, OWN)
+            lines = self.read(path, public=False).splitlines()
+            wanted = [line for line in lines if line not in set(back)]
+            if each.startswith(folder.strip("/") + "/"):
+                wanted += [name for name in dict.fromkeys(names) if name not in wanted]
+            if wanted != lines:
+                changes.append(self.put(File("/" + path, "".join([line + "\n" for line in wanted]), absent=not wanted), check))
+        return [change for change in changes if change]
+
+    def put(self, file: File, check: bool = False) -> Optional[Change]:
+        """Makes the file what it should be. What is so already is not touched; ``check`` touches nothing."""
+        names = file.dest.strip("/").split("/")
         try:
-            with self._folder(path[:-1], not file.absent) as folder:
-                if folder >= 0:
-                    _Entry(folder, path[-1]).become(file, self.read)
-        except (OSError, LookupError) as error:
+            if any(name in ("", ".", "..") for name in names):
+                raise OSError(0, "its path is not one")
+            return self._put(file, check)
+        except (OSError, LookupError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise Unplaced("%s could not be written, and is as it was: %s" % (show(file.dest), reason)) from None
 
-    def read(self, path: str) -> str:
-        """The text of a file; empty where there is none."""
+    def _put(self, file: File, check: bool) -> Optional[Change]:
         try:
-            with open(os.path.join(self._root_path, path.lstrip("/")), encoding="utf-8", errors="surrogateescape") as stream:
-                return stream.read(_MOST)
-        except OSError:
-            return ""
-
-    @contextlib.contextmanager
-    def _folder(self, names: List[str], make: bool) -> Iterator[int]:
-        """The folder, made where it is missing; -1 where it is missing and not to be made."""
-        with contextlib.ExitStack() as stack:
-            current = self._root
-            for name in names:
-                if name in ("", ".", ".."):
-                    raise OSError(0, "its path is not one")
-                try:
-                    current = os.open(name, _FOLDER, dir_fd=current)
-                except FileNotFoundError:
-                    if not make:
-                        current = -1
-                        break
-                    os.mkdir(name, 0o755, dir_fd=current)
-                    current = os.open(name, _FOLDER, dir_fd=current)
-                except OSError as error:
-                    if error.errno not in (errno.ENOTDIR, errno.ELOOP):
-                        raise
-                    raise OSError(0, "%s in its path is no directory, or a symbolic link" % show(name)) from None
-                stack.callback(os.close, current)
-            yield current
+            with self.at(file.dest, write=True) as entry:
+                before = _state(entry)
+        except FileNotFoundError:
+            before = State()
+        after = _wanted(file, before, self)
+        if before == after:
+            return None
+        if before.kind in ("dir", "other"):
+            raise OSError(0, "it is %s" % ("a directory" if before.kind == "dir" else "neither a regular file nor a symbolic link"))
+        if not check:
+            # Of a file that is to go the folder is there.
+            with self.at(file.dest, write=True, make=True) as entry:
+                _become(entry, after)
+        return Change(file.dest, before, after)
 
 
-def _lines(path: str) -> List[str]:
-    """The lines that name a file. Only a regular file is read, or a link to one, so nothing waits."""
+def settle(place: Place, files: Sequence[File], rules: Rules, check: bool = False) -> Settled:
+    """Makes files what they should be, as far as the rules of the place let us. Whatever can be found out before the first is written, is."""
+    protected, take_over, agent, folder = rules
+    free = [file for file in files if not protected.intersection([file.dest, *_protecting(file)])]
+    of_agent = [file for file in free if file.agent and agent]
+    left = [] if take_over else of_agent
+    ours = [file for file in free if file not in left]
+    told = list(dict.fromkeys([_protecting(file)[0] for file in of_agent]))
+    names, back = ([], told) if left else (told, [])
+
+    def put_all(check: bool) -> List[Change]:
+        found = place.hand(names, back, folder, check) if told else []
+        return found + [change for change in [place.put(file, check) for file in ours] if change]
+
+    differing = [change for change in [place.put(file, True) for file in left] if change]
+    changes = put_all(True)
+    if changes and not check:
+        put_all(False)
+    return Settled(changes, differing, [file.dest for file in files if file not in free])
+
+
+def _protecting(file: File) -> Tuple[str, ...]:
+    """The names that protect the file, that by which the agent knows it first."""
+    names = file.protected_by or file.dest
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+# -- one file --
+
+
+def _state(entry: Entry) -> State:
+    """What is there of a name; what is neither a regular file nor a link is not opened."""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return []
-        with open(path, encoding="utf-8", errors="surrogateescape") as stream:
-            return [line for line in stream.read(_MOST).split("\n") if line.startswith("/")]
-    except OSError:
-        return []
+        status = os.stat(entry.name, dir_fd=entry.folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return State()
+    if stat.S_ISLNK(status.st_mode):
+        return State("link", target=os.readlink(entry.name, dir_fd=entry.folder))
+    if not stat.S_ISREG(status.st_mode):
+        return State("dir" if stat.S_ISDIR(status.st_mode) else "other")
+    known = State("file", b"", "", stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_size if status.st_size > MOST else 0)
+    return known if known.too_many else known._replace(content=contents(entry)[0])
 
 
-class _Entry:
-    """A name in an open folder."""
+def _wanted(file: File, before: State, place: Place) -> State:
+    if file.absent:
+        return State()
+    if file.link is not None:
+        return State("link", target=file.link)
+    text = file.text if file.text is not None else file.made(place.read) if file.made else ""
+    # Who owned it goes on owning it.
+    return State("file", text.encode("utf-8", "surrogateescape"), "", int(file.mode, 8),
+                 _number(file.owner, lambda name: pwd.getpwnam(name).pw_uid, before.owner),
+                 _number(file.group, lambda name: grp.getgrnam(name).gr_gid, before.group))
 
-    def __init__(self, folder: int, name: str) -> None:
-        self._folder, self._name = folder, name
 
-    def become(self, file: File, read: Callable[[str], str]) -> None:
-        """Makes it that file."""
-        if file.absent:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._name, dir_fd=self._folder)
-        elif file.link is not None:
-            self._link(file.link)
-        else:
-            text = file.text if file.text is not None else file.made(read) if file.made else ""
-            self._file(text.encode("utf-8", "surrogateescape"), file)
+def _number(name: str, look_up: Callable[[str], int], otherwise: int) -> int:
+    """The number of a user or group."""
+    return otherwise if not name else int(name) if name.isdigit() else look_up(name)
 
-    def _link(self, target: str) -> None:
-        with contextlib.suppress(OSError):
-            if os.readlink(self._name, dir_fd=self._folder) == target:
-                return
-        self._replace(lambda temporary: os.symlink(target, temporary, dir_fd=self._folder))
 
-    def _file(self, content: bytes, file: File) -> None:
-        found, status = self._found()
-        owner, group = _number(file.owner, lambda name: pwd.getpwnam(name).pw_uid), _number(file.group, lambda name: grp.getgrnam(name).gr_gid)
-        mode = int(file.mode, 8)
-        if status is not None:
-            # Who owned it goes on owning it.
-            owner = status.st_uid if owner < 0 else owner
-            group = status.st_gid if group < 0 else group
-            if found == content and stat.S_IMODE(status.st_mode) == mode and (owner, group) == (status.st_uid, status.st_gid):
-                return
-
-        def write(temporary: str) -> None:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self._folder)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fchown(descriptor, owner, group)
-                os.fchmod(descriptor, mode)
-                os.fsync(descriptor)
-
-        self._replace(write)
-
-    def _found(self) -> Tuple[bytes, Any]:
-        """What a regular file of this name holds, and its status; None where there is none."""
-        try:
-            descriptor = os.open(self._name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._folder)
-        except OSError:
-            return b"", None
-        with os.fdopen(descriptor, "rb") as stream:
-            status = os.fstat(descriptor)
-            return (stream.read(_MOST + 1), status) if stat.S_ISREG(status.st_mode) else (b"", None)
-
-    def _replace(self, make: Callable[[str], None]) -> None:
-        temporary = ".%s.%s" % (self._name[:200], OWN)
+def _become(entry: Entry, wanted: State) -> None:
+    if not wanted.kind:
         with contextlib.suppress(FileNotFoundError):
-            # One that was interrupted left it behind.
-            os.unlink(temporary, dir_fd=self._folder)
-        try:
-            make(temporary)
-            os.replace(temporary, self._name, src_dir_fd=self._folder, dst_dir_fd=self._folder)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary, dir_fd=self._folder)
-            raise
+            os.unlink(entry.name, dir_fd=entry.folder)
+    elif wanted.kind == "link":
+        _replace(entry, lambda temporary: os.symlink(wanted.target, temporary, dir_fd=entry.folder))
+    else:
+        _replace(entry, lambda temporary: _write(entry, temporary, wanted))
 
 
-def _number(name: str, look_up: Callable[[str], int]) -> int:
-    """The number of a user or group; -1, which changes nothing, without a name."""
-    return -1 if not name else int(name) if name.isdigit() else look_up(name)
+def _write(entry: Entry, temporary: str, wanted: State) -> None:
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=entry.folder)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(wanted.content)
+        stream.flush()
+        os.fchown(descriptor, wanted.owner, wanted.group)
+        os.fchmod(descriptor, wanted.mode)
+        with contextlib.suppress(OSError):
+            os.setxattr(descriptor, "security.selinux", _label(entry))
+        os.fsync(descriptor)
+
+
+def _label(entry: Entry) -> bytes:
+    """What SELinux calls the file that is there; ``OSError`` where it calls it nothing."""
+    path: Any = "/proc/self/fd/%d/%s" % (entry.folder, entry.name)
+    return os.getxattr(path, "security.selinux", follow_symlinks=False)
+
+
+def _replace(entry: Entry, make: Callable[[str], None]) -> None:
+    temporary = ".%s.%s" % (entry.name[:200], OWN)
+    with contextlib.suppress(FileNotFoundError):
+        # One that was interrupted left it behind.
+        os.unlink(temporary, dir_fd=entry.folder)
+    try:
+        make(temporary)
+        os.replace(temporary, entry.name, src_dir_fd=entry.folder, dst_dir_fd=entry.folder)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary, dir_fd=entry.folder)
+        raise

@@ -116,7 +116,8 @@ def every_example_run(xen, docs, tmp_path_factory):
         env = environment(XENSTORED_PATH=lab.socket, QUBES_VMCONFIG_STORE=lab.url, QUBES_VMCONFIG_STATE_DIR=str(folder / "state"), **admin.environment())
         played = [run_examples(folder / place, chosen, hosts, env, folder / "qubes.yml")
                   for place, chosen, hosts in (("outside", outside, {"dom0": {}}), ("inside", inside, {"guest": {"vmconfig_store": lab.guest(7).url}}))]
-        return tasks, played, lab.ls("/local/domain/7"), lab.ls("/local/domain/9"), lab.perms("/local/domain/7/vm-config/ticket"), admin.features("work")
+        return (tasks, played, lab.ls("/local/domain/7"), lab.ls("/local/domain/9"), lab.perms("/local/domain/7/vm-config/ticket"), admin.features("work"),
+                folder / "outside" / "root")
     finally:
         admin.stop()
         lab.stop()
@@ -125,7 +126,9 @@ def every_example_run(xen, docs, tmp_path_factory):
 def run_examples(folder, tasks, hosts, env, source):
     os.mkdir(folder)
     os.link(source, folder / "qubes.yml")
-    return play(folder, tasks, hosts, env=env)
+    (folder / "qube.issue.j2").write_text("This is a qube.\n")
+    # What they write is written there.
+    return play(folder, tasks, hosts, {"vmconfig_destdir": str(folder / "root")}, env=env)
 
 
 def results_of(examples):
@@ -146,7 +149,7 @@ def test_every_example_works(examples):
 
 
 def test_the_examples_did_what_they_say(examples):
-    work, whonix, perms, settings = examples[2:]
+    work, whonix, perms, settings, root = examples[2:]
     home = "/local/domain/7/"
     assert work[home + "qubes-timezone"] == b"Europe/Warsaw"
     assert work[home + "qubes-service/cups"] == b"1"
@@ -156,4 +159,5 @@ def test_the_examples_did_what_they_say(examples):
     assert "/local/domain/9/qubes-timezone" not in whonix
     assert work[home + "vm-config/ticket"] == b"4711"
     assert perms == ["n0"]
+    assert (root / "etc/issue.d/qube.issue").read_text() == "This is a qube.\n" and os.readlink(root / "etc/my-service/current") == "token"
     assert settings == {"service.cups": "1", "vm-config.timezone": "Europe/Warsaw"}

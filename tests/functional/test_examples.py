@@ -205,6 +205,18 @@ def coming_from(lab, folder):
     assert '"cups": true' in said
 
 
+def page_of_roles(lab, folder):
+    """It shows the tasks of a role of one's own."""
+    tasks, = blocks("docs/roles.md")
+    for path, text in (("tasks/main.yml", tasks), ("templates/qube.issue.j2", "{{ ansible_managed }}: {{ read_keys_config.name }}\n")):
+        (folder / "roles/own" / path).parent.mkdir(parents=True)
+        (folder / "roles/own" / path).write_text(text)
+    (folder / "site.yml").write_text("- hosts: work\n  gather_facts: false\n  roles: [own]\n")
+    give(lab, 7, {**RENDERED, "name": "work"})
+    ran(run(folder, "site.yml", {"hosts": {"work": {"vmconfig_store": lab.guest(7).url, "vmconfig_destdir": str(folder / "root"), **FAMILY}}}))
+    assert files_of(folder / "root") == {"etc/issue.d/qube.issue": "Ansible managed: work\n"}
+
+
 def page_of_stores(lab, folder):
     """It shows a file store."""
     store, = blocks("docs/stores.md")
@@ -300,6 +312,7 @@ RUNS = {
     "examples/qubes.yml": declaration,
     "README.md": readme,
     "docs/coming-from.md": coming_from,
+    "docs/roles.md": page_of_roles,
     "docs/stores.md": page_of_stores,
     "roles/dns_redirect/README.md": page_of_network("dns_redirect", REDIRECT),
     "roles/display/README.md": page_of_role("display"),

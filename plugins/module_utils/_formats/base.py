@@ -8,33 +8,14 @@
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, NamedTuple
+
+from .._filespec import File, Read
+
+__all__ = ["MANAGED", "File", "Machine", "Read", "machine"]
 
 MANAGED = "# Ansible managed\n"
 """What Ansible's ``ansible_managed`` is by default: a file written at boot starts as the roles start it."""
-
-
-Read = Callable[[str], str]
-"""Gives the text of a file of the machine by its path, or an empty one where there is none."""
-
-
-class File(NamedTuple):
-    """A file, or a symbolic link, that a role wants. ``agent`` where the stock agent writes it too, ``absent`` where there should be none.
-
-    An empty owner or group is whoever writes the file.
-    """
-
-    dest: str
-    text: Optional[str] = None
-    link: Optional[str] = None
-    mode: str = "0644"
-    protected_by: Optional[str] = None
-    agent: bool = False
-    owner: str = ""
-    group: str = ""
-    absent: bool = False
-    # In place of text, where it depends on files that are there.
-    made: Optional[Callable[[Read], str]] = None
 
 
 class Machine(NamedTuple):

@@ -1,0 +1,32 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+from ansible.plugins.action import ActionBase
+
+
+class ActionModule(ActionBase):
+    """Looks once a play."""
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        known = arguments.pop("known", None) or {}
+        arguments["destdir"] = arguments.get("destdir") or self._templar.template((task_vars or {}).get("vmconfig_destdir", ""))
+        asked = {"play": self._play(), "destdir": arguments["destdir"], "asked": [*(arguments.get("paths") or []), *(arguments.get("texts") or [])]}
+        if asked["play"] and all(known.get(name) == value for name, value in asked.items()):
+            return dict(result, **{**known, "skipped": True, "skip_reason": "It was looked at in this play"})
+        found = self._execute_module(module_args=arguments, task_vars=task_vars)
+        return dict(result, **(found if found.get("failed") else {**found, **asked}))
+
+    def _play(self) -> str:
+        """What no other play has; empty where Ansible does not say, and then each task looks."""
+        part = self._task
+        while part is not None:
+            play = getattr(part, "_play", None)
+            if play is not None:
+                return str(getattr(play, "_uuid", "") or "")
+            part = getattr(part, "_parent", None)
+        return ""
