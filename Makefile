@@ -6,7 +6,7 @@
 
 RUN = @sh tests/tools/python.sh tests/tools/run.py
 
-.PHONY: help demo test test-all bench sanity unit functional long waiting integration lint importer build clean
+.PHONY: help demo test test-all bench sanity unit functional long waiting integration lint importer fresh fresh-short build clean
 
 help:
 	@echo 'make demo [STORE=file|xenstore|qubesdb]'
@@ -25,7 +25,7 @@ help:
 demo:
 	$(RUN) demo --store $(or $(STORE),file)
 
-test test-all sanity unit functional long waiting integration lint importer bench build:
+test test-all sanity unit functional long waiting integration lint importer fresh fresh-short bench build:
 	$(RUN) $@ $(ARGS)
 
 clean:

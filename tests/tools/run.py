@@ -31,11 +31,13 @@ from setup import CACHE, ROOT, Failed, Python, Venv, say
 BUILD = os.path.join(ROOT, "build")
 LOGS = os.path.join(BUILD, "log")
 HOME = os.path.join(CACHE, "home")
-SOURCES, TREE = (os.path.join(BUILD, name) for name in ("src", "tree"))
+SOURCES, TREE, FRESH = (os.path.join(BUILD, name) for name in ("src", "tree", "fresh"))
 COLLECTION = os.path.join("ansible_collections", "qubes", "vmconfig")
 
 # Much longer than any group takes: a test that hangs becomes a failure, with the output up to there.
 GROUP_TIMEOUT = 1800
+# All that is done on fresh machines one after the other: four demos, and each example and role, each with what it has to fetch.
+FRESH_TIMEOUT = 3600
 # The closing list names so many of a group's failures; its log has all.
 PROBLEMS_SHOWN = 20
 # Functional tests that mostly wait for a time to be over, and so cost those beside them little.
@@ -85,14 +87,14 @@ def summary(passed: int, failed: int, skipped: int) -> str:
 RUNNING: t.Set[subprocess.Popen[bytes]] = set()
 
 
-def run(result: Result, command: t.Sequence[str], cwd: str, env: t.Mapping[str, str]) -> t.Tuple[int, str]:
+def run(result: Result, command: t.Sequence[str], cwd: str, env: t.Mapping[str, str], timeout: float = GROUP_TIMEOUT) -> t.Tuple[int, str]:
     """Runs a command, with its output going to the result. Returns its exit code and the output."""
     # Into the log and not through a pipe, which a daemon that a test left behind would keep open.
     with open(result.log, "ab") as sink, open(result.log, "rb") as source:
         source.seek(0, os.SEEK_END)
         process = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT, start_new_session=True)
         RUNNING.add(process)
-        deadline = time.monotonic() + GROUP_TIMEOUT
+        deadline = time.monotonic() + timeout
         output, ended = "", False
         while not ended:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -106,7 +108,7 @@ def run(result: Result, command: t.Sequence[str], cwd: str, env: t.Mapping[str, 
         RUNNING.discard(process)
         _kill(process)
     if process.returncode < 0:
-        result.write("ended by signal %d; a group may take %d s\n" % (-process.returncode, GROUP_TIMEOUT))
+        result.write("ended by signal %d; a group may take %d s\n" % (-process.returncode, timeout))
     return process.returncode, output
 
 
@@ -272,10 +274,28 @@ def waiting(result: Result, venv: Venv, args: t.List[str]) -> None:
     _pytest(result, venv, args or list(WAITING))
 
 
-def _pytest(result: Result, venv: Venv, args: t.List[str]) -> None:
+def fresh(result: Result, venv: Venv, args: t.List[str], release: str = "bookworm") -> None:
+    """On machines without anything. They get what is not shipped too, so the tests are those of the sources."""
+    sys.path.insert(0, os.path.join(ROOT, "tests", "fresh"))
+    import freshmachine
+
+    reason = freshmachine.unavailable(release)
+    if reason:
+        result.write("!!! SKIPPED, no fresh machine of %s: %s\n" % (release, reason))
+        result.skipped += 1
+        return
+    where = {"FRESH_RELEASE": release, "FRESH_BUILD": BUILD, "FRESH_CACHE": CACHE}
+    _pytest(result, venv, ["tests/fresh", *args], os.path.join(SOURCES, COLLECTION), FRESH_TIMEOUT, **where)
+
+
+def fresh_short(result: Result, venv: Venv, args: t.List[str]) -> None:
+    fresh(result, venv, args or ["-m", "not long"])
+
+
+def _pytest(result: Result, venv: Venv, args: t.List[str], folder: str = os.path.join(TREE, COLLECTION), timeout: float = GROUP_TIMEOUT, **more: str) -> None:
     report = os.path.join(LOGS, result.name + ".xml")
     command = [os.path.join(venv.bin, "python"), "-m", "pytest", "-p", "no:cacheprovider", "--junitxml", report]
-    code, dummy = run(result, command + args, os.path.join(TREE, COLLECTION), environment(venv, PYTHONPATH=TREE))
+    code, dummy = run(result, command + args, folder, environment(venv, PYTHONPATH=TREE, **more), timeout)
     count_junit(result, report, code)
 
 
@@ -362,9 +382,11 @@ GROUPS = {
     "lint": Group(lint, "lint", SOURCES),
     "unit": Group(unit, "test", ""),
     "importer": Group(importer, "importer", ""),
+    "fresh": Group(fresh, "test", FRESH, ("venv", "debian")),
+    "fresh-short": Group(fresh_short, "test", FRESH, ("venv", "debian")),
 }
 # The longest first, for some run at a time.
-TEST = ("functional", "integration", "waiting", "sanity", "lint", "unit")
+TEST = ("functional", "integration", "fresh-short", "waiting", "sanity", "lint", "unit")
 
 
 def plan(names: t.Iterable[str], python: Python, core: str, args: t.List[str], suffix: str = "", **more: t.Any) -> t.List[Job]:
@@ -386,7 +408,8 @@ def plan_all(python: Python, core: str) -> t.Tuple[t.List[Job], t.List[str]]:
     """Everything: `test` with every Python, galaxy-importer, the oldest and the newest core. Also says what this machine lacks."""
     pythons = setup.find_pythons()
     absent = ["sanity on Python %s" % version for version in setup.TARGET_PYTHONS if version not in pythons]
-    jobs = plan([*(name for name in TEST if name != "sanity"), "long", "importer"], python, core, [])
+    jobs = plan([*(name for name in TEST if name not in ("sanity", "fresh-short")), "long", "fresh", "importer"], python, core, [])
+    jobs += plan(["fresh"], python, core, [], "-trixie", release="trixie")
     jobs += plan(["sanity"], python, core, [], pythons=list(pythons.values()))
     for other, versions in (setup.OLDEST_CORE, setup.NEWEST_CORE):
         found = next((pythons[version] for version in versions if version in pythons), None)
@@ -487,7 +510,7 @@ def main() -> int:
 
     if options.what == "test-all":
         os.environ["LAB_LONG"] = "1"
-    names = {"test": [*TEST], "test-all": [*TEST, "long"]}.get(options.what, [options.what])
+    names = {"test": [*TEST], "test-all": [*TEST, "long", "fresh"]}.get(options.what, [options.what])
     setup.packages(*dict.fromkeys(need for name in names for need in (GROUPS[name].packages if name in GROUPS else LAB)))
     venv = Venv("test", python, core)
     setup.ready(venv)

@@ -1,0 +1,66 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""`make demo`, the first command of the README, where nobody installed anything."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from freshmachine import USER
+
+CLONE = "~/qubes.vmconfig"
+AS_IT_SHOULD_BE = ("something changed", "nothing changed", "the audit lists {'work': 'vm-config/proxy', 'sys-net': 'qubes-service/cups'}")
+
+
+def demonstrated(output):
+    """The demo said of each of its steps that it did what was announced."""
+    told = re.findall(r"(?m)^As it should be: (.*)\.$", output)
+    assert len(told) == 3, output[-5000:]
+    assert told[:2] == list(AS_IT_SHOULD_BE[:2])
+    assert "vm-config/proxy" in told[2] and "qubes-service/cups" in told[2]
+
+
+def named(output):
+    """The packages of the one command that is to be run as root."""
+    command, = re.findall(r"apt-get update && (apt-get install .*)", output)
+    packages = [word for word in command.split()[2:] if not word.startswith("-")]
+    assert packages
+    for package in packages:
+        assert len(re.findall(r"(?<![\w.-])%s(?![\w.-])" % re.escape(package), output)) == 1, "%s is named more than once: %s" % (package, output)
+    return packages
+
+
+def test_root_sees_the_demo(ours):
+    demonstrated(ours.succeed("make", "demo", "STORE=file", cwd=CLONE))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("store", ["qubesdb", "xenstore"])
+def test_root_sees_the_demo_on_the_store(ours, store):
+    demonstrated(ours.succeed("make", "demo", "STORE=" + store, cwd=CLONE))
+
+
+def test_a_user_is_told_what_is_missing(untouched):
+    """Everything in one go, and nothing is half-made."""
+    done = untouched.run("make", "demo", user=USER, cwd=CLONE)
+    assert done.code != 0
+    assert "Traceback" not in done.output
+    packages = named(done.output)
+    untouched.succeed("apt-get", "-qq", "update")
+    untouched.succeed("apt-get", "-qq", "install", "--yes", "--no-install-recommends", *packages, DEBIAN_FRONTEND="noninteractive")
+    # The tests need more, of which each package is named once too.
+    done = untouched.run("make", "test", user=USER, cwd=CLONE)
+    assert done.code != 0
+    assert "Traceback" not in done.output
+    assert not set(named(done.output)) & set(packages)
+
+
+@pytest.mark.long
+def test_a_user_sees_the_demo_after_the_one_command(untouched):
+    packages = named(untouched.run("make", "demo", user=USER, cwd=CLONE).output)
+    untouched.succeed("apt-get", "-qq", "update")
+    untouched.succeed("apt-get", "-qq", "install", "--yes", "--no-install-recommends", *packages, DEBIAN_FRONTEND="noninteractive")
+    demonstrated(untouched.succeed("make", "demo", user=USER, cwd=CLONE))
