@@ -59,7 +59,8 @@ def unavailable(release: str) -> str:
     """Why there can be no such machine here; empty where there can."""
     if os.geteuid() != 0:
         return "a root for it is made by root alone"
-    done = subprocess.run([*OF_ITS_OWN, "mount", "-t", "tmpfs", "none", "/mnt"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
+    tried = [*OF_ITS_OWN, "mount", "-t", "tmpfs", "none", "/mnt"]
+    done = subprocess.run(tried, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
     if done.returncode:
         return "namespaces: " + done.stdout.strip()
     if not shutil.which("debootstrap", path="/usr/sbin:/sbin:/usr/bin"):

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Machines with a network, an /etc and a /run of their own: namespaces of this machine, which need no root and leave nothing behind."""
+"""Machines with a network, an /etc and a /run of their own: namespaces of this machine, which leave nothing behind."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 from typing import List
+
+from namespaces import entered, unshared
 
 # What programs look for in /etc wherever they run.
 COPIED = ("group", "ld.so.cache", "nsswitch.conf", "os-release", "passwd")
@@ -50,11 +52,11 @@ class Machine:
             if os.path.exists("/etc/" + each):
                 shutil.copy("/etc/" + each, self.etc)
         self._process = subprocess.Popen(  # pylint: disable=consider-using-with
-            ["unshare", "--map-root-user", "--mount", "--net", "sh", "-ec", BEGIN, "sh", os.path.dirname(self.etc)],
+            [*unshared(), "sh", "-ec", BEGIN, "sh", os.path.dirname(self.etc)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if self._process.stdout.readline() != b"ready\n":
             raise RuntimeError(self._process.communicate()[1].decode())
-        self.enter = ["nsenter", "--preserve-credentials", "--user", "--mount", "--net", "--target", str(self._process.pid)]
+        self.enter = entered(self._process.pid)
         # An interpreter for Ansible, so that what it does there is done in the machine.
         self.python = os.path.join(str(folder), name, "python")
         with open(self.python, "w", encoding="utf-8") as stream:

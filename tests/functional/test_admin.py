@@ -26,6 +26,7 @@ from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Qube
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores import adminapi, opening
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.threads import Threads
 from harness import ESCAPES, opened, read, wait_until, within
+from namespaces import unshared
 from playing import command, keys, keys_info, keys_wait, look_up, play, said
 
 TIMEOUT = 0.6
@@ -600,7 +601,7 @@ def test_the_second_play_as_it_is_shipped(qubes, tmp_path):
             "vmconfig_destdir": str(bundle / "root"), "a_note_about_it": {"unused": note}}
     (bundle / "hosts.json").write_text(json.dumps({"all": {"hosts": {"work": host}}}))
     env = {"HOME": str(bundle / "home"), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "ANSIBLE_COLLECTIONS_PATH": os.environ["ANSIBLE_COLLECTIONS_PATH"]}
-    line = ["unshare", "--map-root-user", "--net", command("ansible-playbook"), "-i", "hosts.json", "play.json"]
+    line = [*unshared(), command("ansible-playbook"), "-i", "hosts.json", "play.json"]
     for changed in (True, False):
         done = subprocess.run(line, cwd=bundle, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, encoding="utf-8", timeout=120)
         assert done.returncode == 0, done.stdout

@@ -29,7 +29,7 @@ if [ -z "$python" ] && [ "$(id -u)" = 0 ] && [ -z "${NO_INSTALL:-}" ] && command
     python=$(find_python)
 fi
 if [ -z "$python" ]; then
-    echo 'Missing: a Python of version 3.10 or newer. As root, on Debian: apt-get update && apt-get install python3 python3-venv' >&2
+    echo 'Missing: a Python of version 3.10 or newer. As root, on Debian: apt-get update && apt-get install --yes --no-install-recommends python3 python3-venv' >&2
     exit 1
 fi
 exec "$python" "$@"

@@ -10,6 +10,7 @@ Sanity and lint need what is not shipped as well, and run on a copy of the sourc
 from __future__ import annotations
 
 import argparse
+import collections
 import contextlib
 import glob
 import json
@@ -57,7 +58,9 @@ class Result:
 
     def __init__(self, name: str, live: bool) -> None:
         self.name, self.live = name, live
-        self.passed = self.skipped = 0
+        self.passed = 0
+        # Why, and how many for that.
+        self.skips: t.Counter[str] = collections.Counter()
         self.problems: t.List[str] = []
         self.log = os.path.join(LOGS, name + ".log")
 
@@ -78,6 +81,10 @@ class Result:
 
     def summary(self) -> str:
         return summary(self.passed, len(self.problems), self.skipped)
+
+    @property
+    def skipped(self) -> int:
+        return sum(self.skips.values())
 
 
 def summary(passed: int, failed: int, skipped: int) -> str:
@@ -123,8 +130,9 @@ def count_junit(result: Result, path: str, code: int) -> None:
     cases = list(ET.parse(path).iter("testcase")) if os.path.exists(path) else []
     problems = len(result.problems)
     for case in cases:
-        if case.find("skipped") is not None:
-            result.skipped += 1
+        skipped = case.find("skipped")
+        if skipped is not None:
+            result.skips[skipped.get("message") or "without a reason"] += 1
         else:
             result.count(case.find("failure") is None and case.find("error") is None, "%s::%s" % (case.get("classname"), case.get("name")))
     if not cases or code and len(result.problems) == problems:
@@ -228,7 +236,7 @@ def sanity(result: Result, venv: Venv, args: t.List[str], pythons: t.Collection[
                 ran.add(case.get("name"))
                 result.count(case.find("failure") is None, "ansible-test sanity --test %s" % case.get("name"))
             elif (reason.text or reason.get("message")) != "No tests applicable.":
-                result.skipped += 1
+                result.skips[reason.text or reason.get("message") or "without a reason"] += 1
     if not args:
         for name in sorted(SANITY_MUST_RUN - ran):
             result.count(False, "ansible-test sanity --test %s did not run" % name)
@@ -281,8 +289,7 @@ def fresh(result: Result, venv: Venv, args: t.List[str], release: str = "bookwor
 
     reason = freshmachine.unavailable(release)
     if reason:
-        result.write("!!! SKIPPED, no fresh machine of %s: %s\n" % (release, reason))
-        result.skipped += 1
+        result.skips["NO FRESH MACHINE of %s: %s" % (release, reason)] += 1
         return
     where = {"FRESH_RELEASE": release, "FRESH_BUILD": BUILD, "FRESH_CACHE": CACHE}
     _pytest(result, venv, ["tests/fresh", *args], os.path.join(SOURCES, COLLECTION), FRESH_TIMEOUT, **where)
@@ -307,8 +314,7 @@ def integration(result: Result, venv: Venv, args: t.List[str]) -> None:
     labs = [[python, os.path.join("tests", "lab", name), "run", "--"] for name in ("xenlab.py", "qubesdblab.py")]
     code, output = run(result, [*labs[0], *labs[1], *inside], tree, env)
     if re.search(r"(?m)^xenlab: ", output) and not shutil.which("dpkg-deb"):
-        result.write("!!! SKIPPED: no xenstored here, and only Debian's packages can be fetched\n")
-        result.skipped += 1
+        result.skips["NO XENSTORED here, and only Debian's packages can be fetched"] += 1
         return
     targets = re.findall(r"(?m)^Running (\S+) integration test (?:role|script)$", output)
     failures = re.search(r"(?s)integration test\(s\) listed below.*?:\n(.*)", output)
@@ -375,7 +381,7 @@ class Job(t.NamedTuple):
 LAB = ("venv", "compiler", "xkb")
 GROUPS = {
     "functional": Group(functional, "test", "", (*LAB, "display", "network")),
-    "long": Group(long, "test", "", (*LAB, "display", "network", "debian", "ssh")),
+    "long": Group(long, "test", "", (*LAB, "display", "network", "units", "debian", "ssh")),
     "waiting": Group(waiting, "test", "", LAB),
     "integration": Group(integration, "test", TREE, (*LAB, "xorg", "ssh")),
     "sanity": Group(sanity, "test", SOURCES),
@@ -450,8 +456,8 @@ def run_jobs(jobs: t.Sequence[Job], absent: t.Sequence[str]) -> int:
                 changed.notify_all()
 
     # One more than there are processors, because one of the groups mostly waits; no more than three, because others watch the clock.
-    count = int(os.environ.get("JOBS") or min(3, (os.cpu_count() or 1) + 1))
-    workers = [threading.Thread(target=work, daemon=True) for dummy in range(count)]
+    workers_wanted = int(os.environ.get("JOBS") or min(3, (os.cpu_count() or 1) + 1))
+    workers = [threading.Thread(target=work, daemon=True) for dummy in range(workers_wanted)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -461,6 +467,8 @@ def run_jobs(jobs: t.Sequence[Job], absent: t.Sequence[str]) -> int:
     for reason in absent:
         print("!!! SKIPPED, not on this machine: %s" % reason)
     for result in results:
+        for reason, count in result.skips.items():
+            print("!!! SKIPPED %s: %d for %s" % (result.name, count, reason))
         for problem in result.problems[:PROBLEMS_SHOWN]:
             print("FAILED %s: %s" % (result.name, problem))
         if len(result.problems) > PROBLEMS_SHOWN:

@@ -87,14 +87,14 @@ def find_pythons() -> t.Dict[str, Python]:
 
 def packages(*needs: str) -> None:
     """Installs, or names, the system packages behind `needs`, which are those of _MISSING."""
-    missing = [package for need in needs for package in _MISSING[need]()]
+    missing = list(dict.fromkeys(package for need in needs for package in _MISSING[need]()))
     if not missing:
         return
     command = ["apt-get", "install", "--yes", "--no-install-recommends", *missing]
     if not shutil.which("apt-get", path=SYSTEM_PATH):
         raise Failed("Missing, under the names that Debian gives them: %s" % " ".join(missing))
     if os.geteuid() != 0 or os.environ.get("NO_INSTALL"):
-        raise Failed("Missing: %s. As root: apt-get update && %s" % (" ".join(missing), shlex.join(command)))
+        raise Failed("System packages are missing. As root: apt-get update && %s" % shlex.join(command))
     say("Installing with apt-get: %s (NO_INSTALL=1 prevents it)" % " ".join(missing))
     env = dict(os.environ, DEBIAN_FRONTEND="noninteractive", PATH=SYSTEM_PATH)
     # A source that cannot be reached does no harm as long as the packages can be installed.
@@ -117,7 +117,10 @@ def _missing_compiler() -> t.List[str]:
 
 
 def _missing_xkb() -> t.List[str]:
-    return [] if shutil.which("xkbcomp") and os.path.isdir("/usr/share/X11/xkb") else ["x11-xkb-utils", "xkb-data"]
+    """Both that make a keymap, for what one says is compared with the other."""
+    programs = {"xkbcomp": "x11-xkb-utils", "xkbcli": "libxkbcommon-tools"}
+    missing = [package for program, package in programs.items() if not shutil.which(program)]
+    return missing + ([] if os.path.isdir("/usr/share/X11/xkb") else ["xkb-data"])
 
 
 def _missing_display() -> t.List[str]:
@@ -145,15 +148,19 @@ def _missing_network() -> t.List[str]:
     return [package for program, package in programs.items() if not shutil.which(program, path=SYSTEM_PATH)]
 
 
+def _missing_units() -> t.List[str]:
+    """What checks units; systemd itself need not run."""
+    return [] if shutil.which("systemd-analyze", path=SYSTEM_PATH) else ["systemd"]
+
+
 def _missing_debian() -> t.List[str]:
     """What makes a Debian to test on, which needs root."""
     return [] if os.geteuid() or os.path.exists("/usr/sbin/debootstrap") else ["debootstrap"]
 
 
 _MISSING = {
-    "debian": _missing_debian,
-    "venv": _missing_venv, "compiler": _missing_compiler, "xkb": _missing_xkb, "display": _missing_display, "xorg": _missing_xorg,
-    "ssh": _missing_ssh, "network": _missing_network,
+    "debian": _missing_debian, "units": _missing_units, "venv": _missing_venv, "compiler": _missing_compiler,
+    "xkb": _missing_xkb, "display": _missing_display, "xorg": _missing_xorg, "ssh": _missing_ssh, "network": _missing_network,
 }
 
 
