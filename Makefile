@@ -6,14 +6,14 @@
 
 RUN = @sh tests/tools/python.sh tests/tools/run.py
 
-.PHONY: help demo test test-all bench sanity unit functional long waiting integration lint importer fresh fresh-short build clean
+.PHONY: help demo test test-all bench sanity unit functional roles long waiting integration lint importer fresh fresh-short build clean
 
 help:
 	@echo 'make demo [STORE=file|xenstore|qubesdb]'
 	@echo '                                 see it work, on a file, on a real xenstored or on a peer of QubesDB'
 	@echo 'make test                        sanity, unit, functional and integration tests, lint'
 	@echo 'make test-all                    the same and what takes long, then the oldest and the newest ansible-core, every Python, galaxy-importer'
-	@echo 'make sanity | unit | functional | long | waiting | integration | lint | importer'
+	@echo 'make sanity | unit | functional | roles | long | waiting | integration | lint | importer'
 	@echo '                                 one of these; ARGS="..." goes to the test tool'
 	@echo 'make bench                       what it costs, side by side with what it replaces'
 	@echo 'make build                       the collection, as a file that ansible-galaxy installs'
@@ -25,7 +25,7 @@ help:
 demo:
 	$(RUN) demo --store $(or $(STORE),file)
 
-test test-all sanity unit functional long waiting integration lint importer fresh fresh-short bench build:
+test test-all sanity unit functional roles long waiting integration lint importer fresh fresh-short bench build:
 	$(RUN) $@ $(ARGS)
 
 clean:

@@ -19,8 +19,6 @@ import freshmachine  # noqa: E402  # pylint: disable=wrong-import-position
 RELEASE = os.environ.get("FRESH_RELEASE", "bookworm")
 BUILD = pathlib.Path(os.environ.get("FRESH_BUILD", freshmachine.SOURCES / "build"))
 CACHE = pathlib.Path(os.environ.get("FRESH_CACHE", freshmachine.SOURCES / ".cache"))
-# The ansible-core that a user of the release's Python gets.
-CORES = {"bookworm": "2.19", "trixie": "2.21"}
 
 
 def pytest_configure(config):
@@ -65,12 +63,12 @@ def machine_with_python_alone(make_machine):
     """Another one, that stays without any program that a role can use."""
     machine = make_machine("bare")
     machine.clone()
-    machine.have_ansible(CORES[RELEASE])
+    machine.have_ansible(freshmachine.CORES[RELEASE])
     return machine
 
 
 @pytest.fixture(name="installed", scope="session")
 def machine_with_the_collection(ours):
     """The same, when the collection was built there, with an Ansible of the user's own."""
-    ours.have_ansible(CORES[RELEASE])
+    ours.have_ansible(freshmachine.CORES[RELEASE])
     return ours

@@ -22,6 +22,8 @@ import surroundings
 
 SOURCES = pathlib.Path(__file__).resolve().parent.parent.parent
 INCLUDED = "ca-certificates,git,make"
+# The ansible-core that a user of the release's Python gets.
+CORES = {"bookworm": "2.19", "trixie": "2.21"}
 # With its packages a release changes; after so many days it is fetched again.
 DAYS = 30
 OF_ITS_OWN = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child"]
@@ -57,6 +59,8 @@ class Done(NamedTuple):
 
 def unavailable(release: str) -> str:
     """Why there can be no such machine here; empty where there can."""
+    if release not in CORES:
+        raise ValueError("%r is none of %s" % (release, ", ".join(CORES)))
     if os.geteuid() != 0:
         return "a root for it is made by root alone"
     tried = [*OF_ITS_OWN, "mount", "-t", "tmpfs", "none", "/mnt"]

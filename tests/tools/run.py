@@ -45,6 +45,9 @@ PROBLEMS_SHOWN = 20
 WAITING = ["tests/functional/test_%s.py" % name for name in ("faults", "qubesdb", "waiting")]
 # Those of `make test-all`. A short form of them is test_roles.py: an audit with all roles on a machine of its own, and refused values.
 LONG_TARGETS = ["playbooks", "role_display", "role_dns_redirect", "role_uplink", "running_system"]
+# Those that run roles, and playbooks and commands that a user finds. They take about as long as all others together.
+ROLES = ["tests/functional/test_%s.py" % name for name in (
+    "agent", "backends", "boot", "debian", "documentation", "examples", "keyboard", "network", "resolvers", "roles", "trust")]
 FUNCTIONAL = ["tests/functional", "tests/lab", *("--ignore=" + path for path in WAITING)]
 # ansible-test only warns when it skips these, for want of a tool.
 SANITY_MUST_RUN = {"pep8", "pylint", "shellcheck", "validate-modules", "yamllint"}
@@ -271,7 +274,11 @@ def unit(result: Result, venv: Venv, args: t.List[str]) -> None:
 
 def functional(result: Result, venv: Venv, args: t.List[str]) -> None:
     # One after the other: they start daemons, and watch the clock.
-    _pytest(result, venv, args or [*FUNCTIONAL, "-m", "not long"])
+    _pytest(result, venv, args or [*FUNCTIONAL, *("--ignore=" + path for path in ROLES), "-m", "not long"])
+
+
+def roles(result: Result, venv: Venv, args: t.List[str]) -> None:
+    _pytest(result, venv, args or [*ROLES, "-m", "not long"])
 
 
 def long(result: Result, venv: Venv, args: t.List[str]) -> None:
@@ -282,11 +289,12 @@ def waiting(result: Result, venv: Venv, args: t.List[str]) -> None:
     _pytest(result, venv, args or list(WAITING))
 
 
-def fresh(result: Result, venv: Venv, args: t.List[str], release: str = "bookworm") -> None:
+def fresh(result: Result, venv: Venv, args: t.List[str], release: str = "") -> None:
     """On machines without anything. They get what is not shipped too, so the tests are those of the sources."""
     sys.path.insert(0, os.path.join(ROOT, "tests", "fresh"))
     import freshmachine
 
+    release = release or os.environ.get("RELEASE") or "bookworm"
     reason = freshmachine.unavailable(release)
     if reason:
         result.skips["NO FRESH MACHINE of %s: %s" % (release, reason)] += 1
@@ -380,7 +388,8 @@ class Job(t.NamedTuple):
 
 LAB = ("venv", "compiler", "xkb")
 GROUPS = {
-    "functional": Group(functional, "test", "", (*LAB, "display", "network")),
+    "functional": Group(functional, "test", "", (*LAB, "network")),
+    "roles": Group(roles, "test", "", (*LAB, "display", "network")),
     "long": Group(long, "test", "", (*LAB, "display", "network", "units", "debian", "ssh")),
     "waiting": Group(waiting, "test", "", LAB),
     "integration": Group(integration, "test", TREE, (*LAB, "xorg", "ssh")),
@@ -392,7 +401,7 @@ GROUPS = {
     "fresh-short": Group(fresh_short, "test", FRESH, ("venv", "debian")),
 }
 # The longest first, for some run at a time.
-TEST = ("functional", "integration", "fresh-short", "waiting", "sanity", "lint", "unit")
+TEST = ("roles", "integration", "functional", "fresh-short", "waiting", "sanity", "lint", "unit")
 
 
 def plan(names: t.Iterable[str], python: Python, core: str, args: t.List[str], suffix: str = "", **more: t.Any) -> t.List[Job]:
@@ -422,7 +431,7 @@ def plan_all(python: Python, core: str) -> t.Tuple[t.List[Job], t.List[str]]:
         if found is None:
             absent.append("ansible-core %s, for want of Python %s" % (other, " or ".join(versions)))
         elif other != core:
-            jobs += plan(("unit", "functional", "waiting", "integration"), found, other, [], "-" + other)
+            jobs += plan(("unit", "functional", "roles", "waiting", "integration", "sanity"), found, other, [], "-" + other)
     return jobs, absent
 
 
