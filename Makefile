@@ -15,6 +15,7 @@ help:
 	@echo 'make test-all                    the same and what takes long, then the oldest and the newest ansible-core, every Python, galaxy-importer'
 	@echo 'make sanity | unit | functional | roles | long | waiting | integration | lint | importer'
 	@echo '                                 one of these; ARGS="..." goes to the test tool'
+	@echo 'make fresh [RELEASE=trixie]      all that a newcomer does, on a minimal Debian 12 (or 13) on which nobody installed anything; needs root'
 	@echo 'make bench                       what it costs, side by side with what it replaces'
 	@echo 'make build                       the collection, as a file that ansible-galaxy installs'
 	@echo 'make clean                       remove what was built; .cache stays'
