@@ -5,7 +5,7 @@
 """A machine on which nobody installed anything: a minimal Debian with git, make and ca-certificates, as a folder that commands run in.
 
 Each command has namespaces of its own, so what is mounted for it, and all that it started, ends with it, however that is. It has no way to
-write to this machine but the folder: /proc/sys and /sys are read-only.
+write to this machine but the folder: what is in /proc/sys and /sys is read-only.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ OF_ITS_OWN = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "
 # The shell stays as process 1, for it waits for whatever is left behind.
 INSIDE = """
 cd "$1"
-shift
+writable=$2
+shift 2
 mount -t proc proc proc
-mount --bind proc/sys proc/sys
-mount -o remount,bind,ro proc/sys
+for each in proc/sys/*; do
+    if [ "$each" != "$writable" ]; then mount --bind "$each" "$each"; mount -o remount,bind,ro "$each"; fi
+done
 mount -t sysfs -o ro sysfs sys
 mount -t tmpfs -o mode=755 dev dev
 for name in null zero full random urandom tty; do touch dev/$name; mount --bind /dev/$name dev/$name; done
@@ -123,7 +125,9 @@ class Machine:
                                "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **surroundings.variables(), **more}
         become: List[str] = [] if user == "root" else ["setpriv", "--reuid", user, "--regid", user, "--init-groups", "--reset-env"]
         given = ["env", "-i", "--chdir=" + cwd.replace("~", home), *["%s=%s" % pair for pair in env.items()], *argv]
-        line = [*OF_ITS_OWN, *([] if network else ["--net"]), "sh", "-ec", INSIDE, "sh", str(self.root), *become, *given]
+        # The settings of a network of its own are its own too.
+        own, writable = ([], "") if network else (["--net"], "proc/sys/net")
+        line = [*OF_ITS_OWN, *own, "sh", "-ec", INSIDE, "sh", str(self.root), writable, *become, *given]
         self._log.parent.mkdir(parents=True, exist_ok=True)
         # Into a file and not through a pipe, so that it can be read while it runs, and after a kill.
         with open(self._log, "ab") as sink, open(self._log, "rb") as source:

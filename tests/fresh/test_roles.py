@@ -55,6 +55,8 @@ def qube_without_programs(bare):
     # Enabled by their links, as in a template from which an image is made.
     for unit in ("multi-user.target.wants/systemd-networkd.service", "sysinit.target.wants/systemd-resolved.service"):
         bare.put("/etc/systemd/system/" + unit, b"")
+    # By which systemd is known to run; without it there are no units to switch.
+    (bare.root / "run/systemd/system").mkdir(parents=True)
     assert bare.lacks(PROGRAMS) == PROGRAMS
     return bare
 
