@@ -12,7 +12,8 @@ import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "lab")]
 
 import freshmachine  # noqa: E402  # pylint: disable=wrong-import-position
 

@@ -19,6 +19,7 @@ import time
 from typing import Dict, List, NamedTuple
 
 import surroundings
+from debootstrap import debootstrap
 
 SOURCES = pathlib.Path(__file__).resolve().parent.parent.parent
 INCLUDED = "ca-certificates,git,make"
@@ -81,13 +82,9 @@ def tarball(release: str, cache: pathlib.Path) -> pathlib.Path:
     if path.exists() and time.time() - path.stat().st_mtime < DAYS * 86400:
         return path
     folder, half = path.with_suffix(".root~"), path.with_suffix(".gz~")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    env = {**os.environ, **surroundings.variables(), "DEBIAN_FRONTEND": "noninteractive"}
-    line = [*OF_ITS_OWN, "debootstrap", "--variant=minbase", "--include=" + INCLUDED, release, str(folder), surroundings.mirror()]
-    for step in (line, ["tar", "-C", str(folder), "--exclude=./var/cache/apt/archives/*.deb", "-c", "--use-compress-program=gzip -1", "-f", str(half), "."]):
-        done = subprocess.run(step, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1200, check=False)
-        assert done.returncode == 0, done.stdout.decode("utf-8", "replace")[-3000:]
+    debootstrap(release, INCLUDED, str(folder))
+    line = ["tar", "-C", str(folder), "--exclude=./var/cache/apt/archives/*.deb", "-c", "--use-compress-program=gzip -1", "-f", str(half), "."]
+    subprocess.run(line, timeout=600, check=True)
     half.rename(path)
     shutil.rmtree(folder)
     return path

@@ -11,13 +11,13 @@ import hashlib
 import os
 import select
 import shlex
-import shutil
 import signal
 import subprocess
 import time
 from typing import List
 
 import packages
+from debootstrap import debootstrap
 
 INCLUDED = "cron,dbus,ifupdown,iproute2,nftables,openssh-server,procps,python3,systemd,systemd-resolved,systemd-sysv,tzdata,x11-xkb-utils"
 GROUPS = "/sys/fs/cgroup"
@@ -202,10 +202,6 @@ def debootstrapped() -> str:
     """A minimal Debian 12 in the cache; made once, and again where that was interrupted or where more is to be in it."""
     root = os.path.join(packages.CACHE, "debian", "bookworm-" + hashlib.sha256(INCLUDED.encode()).hexdigest()[:8])
     if not os.path.exists(root):
-        shutil.rmtree(root + "~", ignore_errors=True)
-        os.makedirs(os.path.dirname(root), exist_ok=True)
-        done = subprocess.run(["debootstrap", "--variant=minbase", "--include=" + INCLUDED, "bookworm", root + "~", "http://deb.debian.org/debian"],
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=1200, check=False)
-        assert done.returncode == 0, done.stdout.decode()[-2000:]
+        debootstrap("bookworm", INCLUDED, root + "~")
         os.rename(root + "~", root)
     return root

@@ -291,7 +291,7 @@ def waiting(result: Result, venv: Venv, args: t.List[str]) -> None:
 
 def fresh(result: Result, venv: Venv, args: t.List[str], release: str = "") -> None:
     """On machines without anything. They get what is not shipped too, so the tests are those of the sources."""
-    sys.path.insert(0, os.path.join(ROOT, "tests", "fresh"))
+    sys.path[:0] = [os.path.join(ROOT, "tests", name) for name in ("fresh", "lab")]
     import freshmachine
 
     release = release or os.environ.get("RELEASE") or "bookworm"
