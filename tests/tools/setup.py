@@ -117,10 +117,9 @@ def _missing_compiler() -> t.List[str]:
 
 
 def _missing_xkb() -> t.List[str]:
-    """Both that make a keymap, for what one says is compared with the other."""
-    programs = {"xkbcomp": "x11-xkb-utils", "xkbcli": "libxkbcommon-tools"}
-    missing = [package for program, package in programs.items() if not shutil.which(program)]
-    return missing + ([] if os.path.isdir("/usr/share/X11/xkb") else ["xkb-data"])
+    """Both libraries that make keymaps: what one makes is compared with the other."""
+    needed = {"x11-xkb-utils": shutil.which("xkbcomp"), "xkb-data": os.path.isdir("/usr/share/X11/xkb"), "libxkbcommon-tools": shutil.which("xkbcli")}
+    return [package for package, found in needed.items() if not found]
 
 
 def _missing_display() -> t.List[str]:
