@@ -8,14 +8,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Tuple
 
 from . import _interface
-from ._errors import Refused, Stopped, StoreError, Unfinished, names, several
+from ._errors import QubeMissing, Refused, Stopped, StoreError, Unfinished, names, several
 from ._inspect import refuse_unproven, with_proof
 from ._plan import INHERIT, Change, Snapshot, Wanted, declare, diff, plan
 from ._stores.base import SELF, Store, Update
 from ._text import show
+
+
+_LOOKS = 5
+"""How often it is looked which qubes are there, while some of them go away."""
 
 
 class Task(NamedTuple):
@@ -38,15 +42,33 @@ def apply(store: Store, task: Task) -> Dict[str, Any]:
     if task.access != INHERIT and not store.permissions:
         raise Refused("access: %s cannot be had: %s has no permissions for single keys. Nothing was written." % (task.access, store.url))
     try:
-        absent = store.missing(list(wanted)) if task.missing == "skip" else []
-        here = {qube: each for qube, each in wanted.items() if qube not in absent}
-        run = _Run(store, here, task.check_mode)
+        run, absent = _run(store, wanted, task)
     except StoreError as error:
         raise StoreError("%s. That was while reading the keys of qube %s; nothing was written." % (error, names(wanted))) from None
     result = _result(store, task, run.changes(), absent)
     if run.failed:
         raise Stopped(run.error(), result)
     return result
+
+
+def _run(store: Store, wanted: Mapping[str, Wanted], task: Task) -> Tuple[_Run, List[str]]:
+    """The run, and the qubes that are not there and may be skipped: from the start, or gone meanwhile."""
+    if task.missing != "skip":
+        return _Run(store, wanted, task.check_mode), []
+    for look in range(1, _LOOKS + 1):
+        absent = store.missing(list(wanted))
+        try:
+            run = _Run(store, {qube: each for qube, each in wanted.items() if qube not in absent}, task.check_mode)
+        except QubeMissing:
+            # Raised before anything is written.
+            if look == _LOOKS:
+                raise
+        else:
+            break
+    gone = [qube for qube, error in run.failed.items() if isinstance(error, QubeMissing)]
+    for qube in gone:
+        del run.failed[qube]
+    return run, [qube for qube in wanted if qube in absent or qube in gone]
 
 
 class _Run:
@@ -57,6 +79,7 @@ class _Run:
         self._wanted = wanted
         self._check_mode = check_mode
         self._planned: Dict[str, List[Change]] = {}
+        self._found: Dict[str, Snapshot] = {}
         try:
             self._done, self.failed = store.update_all({qube: self._update(qube) for qube in wanted}, self._review)
         except Refused as error:
@@ -67,7 +90,11 @@ class _Run:
     def _update(self, qube: str) -> Update:
         wanted = self._wanted[qube]
         selection = with_proof(wanted.selection) if qube == SELF else wanted.selection
-        return Update(selection, lambda found: plan(qube, wanted, found), wanted.access != INHERIT)
+        return Update(selection, lambda found: self._plan(qube, found), wanted.access != INHERIT)
+
+    def _plan(self, qube: str, found: Snapshot) -> List[Change]:
+        """The plan; the one that was reviewed where the store found nothing else since."""
+        return self._planned[qube] if self._found.get(qube) is found else plan(qube, self._wanted[qube], found)
 
     def _review(self, qube: str, found: Snapshot) -> bool:
         if qube == SELF:
@@ -76,7 +103,7 @@ class _Run:
         if self._store.most_changes and len(changes) > self._store.most_changes:
             raise Refused("qube %s: %d keys at once, and %s takes %d; set them in several tasks" % (
                 show(qube), len(changes), self._store.url, self._store.most_changes))
-        self._planned[qube] = changes
+        self._planned[qube], self._found[qube] = changes, found
         return bool(changes) and not self._check_mode
 
     def changes(self) -> Dict[str, List[Change]]:

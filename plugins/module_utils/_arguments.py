@@ -23,6 +23,20 @@ def store_arguments() -> Dict[str, Any]:
     }
 
 
+def made(argument_spec: Dict[str, Any], **options: Any) -> AnsibleModule:
+    """The module; a number that is none, which some options make Ansible end with a traceback, is one clear error."""
+    try:
+        return AnsibleModule(argument_spec=argument_spec, **options)
+    except (OverflowError, ValueError):
+        module = AnsibleModule(argument_spec={name: {"type": "raw"} for name in argument_spec}, supports_check_mode=True)
+        whole = [name for name, option in argument_spec.items() if _is_whole(option) or any(map(_is_whole, option.get("options", {}).values()))]
+        module.fail_json(msg="a number is infinite or has too many digits; expected whole numbers in %s" % ", ".join(whole))
+
+
+def _is_whole(option: Dict[str, Any]) -> bool:
+    return option.get("type") == "int"
+
+
 def run(module: AnsibleModule, work: Callable[[Dict[str, Any]], Dict[str, Any]]) -> None:
     """Ends the module with what ``work`` returns, or with its one clear error."""
     try:

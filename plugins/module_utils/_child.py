@@ -104,17 +104,21 @@ def run(command: List[str], payload: bytes = b"", timeout: float = TIMEOUT, most
     ``NotRun`` where it cannot be started, ``TimedOut`` where it does not end in time.
     """
     end = time.monotonic() + timeout
-    if _Running.over:
-        raise Interrupted()
+    refuse_to_go_on_when_ending()
     program = _start(command, folder)
     try:
         outputs = _converse(program, payload, end, most)
         _await(program, end)
     finally:
         _finish(program)
+    refuse_to_go_on_when_ending()
+    return Ended(program.returncode, *outputs)
+
+
+def refuse_to_go_on_when_ending() -> None:
+    """``Interrupted`` when this process is about to end. What takes long asks now and then."""
     if _Running.over:
         raise Interrupted()
-    return Ended(program.returncode, *outputs)
 
 
 def end_all() -> None:

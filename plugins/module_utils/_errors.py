@@ -33,6 +33,10 @@ class QubeMissing(VmconfigError):
     """A store does not have a qube of this name."""
 
 
+class QubeMoved(StoreError):
+    """A qube went away, or restarted, while something was done with it; that is no other's failure."""
+
+
 class SomeUnread(StoreError):
     """Some qubes could not be read. ``found`` is what the others hold, ``failed`` the reasons by qube."""
 

@@ -4,17 +4,19 @@
 
 # Private to the qubes.vmconfig collection: it may change at any time.
 
-"""Reading a file that somebody else may have made, and taking turns."""
+"""Reading a file that somebody else may have made, replacing one as a whole, and taking turns."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
+import re
 import stat
+import tempfile
 import time
 from contextlib import contextmanager
-from typing import Iterator
+from typing import Iterator, Tuple
 
 from ._errors import StoreError
 
@@ -41,6 +43,75 @@ def _read_file(path: str, most: int) -> bytes:
         if status.st_size > most:
             raise OSError(0, "it has %d bytes, and %d are the most" % (status.st_size, most))
         return file.read(most)
+
+
+_UNFINISHED = ".vmconfig-"
+
+
+def replace_file(path: str, data: bytes) -> None:
+    """Replaces a file as a whole, with its mode and owner, or makes one for this user alone.
+
+    What processes that were killed left unfinished in its folder is removed.
+    """
+    folder = os.path.dirname(path)
+    _remove_abandoned(folder)
+    descriptor, unfinished = _begun(folder)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            if os.path.exists(path):
+                _make_alike(descriptor, os.stat(path))
+            os.fsync(descriptor)
+            os.replace(unfinished, path)
+    except BaseException:
+        os.unlink(unfinished)
+        raise
+
+
+def _begun(folder: str) -> Tuple[int, str]:
+    """A new file, locked: by that others see that it is not abandoned."""
+    while True:
+        descriptor, path = tempfile.mkstemp(prefix=_UNFINISHED, dir=folder)
+        # Another process may have looked before it was locked, and removed it.
+        if _is_ours(descriptor) and os.fstat(descriptor).st_nlink:
+            return descriptor, path
+        os.close(descriptor)
+
+
+def _make_alike(descriptor: int, status: os.stat_result) -> None:
+    os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
+    if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+        os.fchown(descriptor, status.st_uid, status.st_gid)
+
+
+def _remove_abandoned(folder: str) -> None:
+    for name in os.listdir(folder):
+        if not re.fullmatch(re.escape(_UNFINISHED) + "[a-z0-9_]{8}", name):
+            continue
+        path = os.path.join(folder, name)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode) and _is_ours(descriptor):
+                os.unlink(path)
+        except OSError:
+            pass
+        finally:
+            os.close(descriptor)
+
+
+def _is_ours(descriptor: int) -> bool:
+    """Whether nobody else had the file locked; now we have."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError as error:
+        if error.errno not in (errno.EAGAIN, errno.EACCES):
+            raise
+        return False
 
 
 class Lock:

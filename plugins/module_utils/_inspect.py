@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence
 
 from . import _interface
-from ._errors import Refused, SomeUnread, StoreError, names
+from ._errors import QubeMissing, Refused, SomeUnread, StoreError, names
 from ._plan import UNTOLD, Snapshot
 from ._qubename import qube_name
 from ._selection import DOCUMENTED, Selection, select
@@ -39,7 +39,7 @@ def asked(qubes: Optional[Sequence[object]]) -> Optional[List[str]]:
 def read(store: Store, qubes: Optional[Sequence[str]], selection: Selection) -> Dict[str, Snapshot]:
     """What each of these qubes holds of the selection. Secrets are left out. ``SomeUnread`` when some cannot be read.
 
-    Without ``qubes`` it is what the store means by itself; ``*`` is all of them.
+    Without ``qubes`` it is what the store means by itself; ``*`` is all of them. Who was not named and goes away meanwhile is left out.
     """
     try:
         return _finished(store, _found(store, qubes, selection), selection)
@@ -56,11 +56,19 @@ def _finished(store: Store, found: Mapping[str, Snapshot], selection: Selection)
 
 def _found(store: Store, qubes: Optional[Sequence[str]], selection: Selection) -> Dict[str, Snapshot]:
     chosen: List[str] = []
+    named = {SELF, *(qubes or ())}
     try:
         chosen = _chosen(store, qubes)
         return store.read({qube: with_proof(selection) if qube == SELF else selection for qube in chosen})
-    except SomeUnread:
-        raise
+    except SomeUnread as error:
+        failed = {qube: reason for qube, reason in error.failed.items() if qube in named or not isinstance(reason, QubeMissing)}
+        if failed:
+            raise SomeUnread(error.found, failed) from None
+        return dict(error.found)
+    except QubeMissing:
+        if named.intersection(chosen):
+            raise
+        return {}
     except StoreError as error:
         raise StoreError("%s. That was while reading the keys of qube %s" % (error, names(chosen or qubes or [EVERY]))) from None
 

@@ -329,6 +329,12 @@ def normal(name: object) -> str:
     """The key's name on the wire: no leading slash, aliases replaced. ``Refused`` when no key can have such a name."""
     if not isinstance(name, str):
         raise Refused("a key's name is text, not %s; put it in quotes" % show(name))
+    return _normal(name)
+
+
+@lru_cache(maxsize=4096)
+def _normal(name: str) -> str:
+    # Many qubes have the same keys.
     key = name[1:] if name.startswith("/") else name
     if not re.fullmatch(_WELL_FORMED, key) or not {".", ".."}.isdisjoint(key.split("/")):
         raise Refused("%s cannot be a key's name; expected letters, digits and _ . : @ - with / between, not starting with -" % show(name))

@@ -159,7 +159,9 @@ def _declare_keys(qube: str, keys: Mapping, unknown: str, limit: Limit, problems
 
 def encode(key: str, value, unknown: str) -> Optional[bytes]:
     """The bytes of a key for a value from a playbook, None for none; ``Refused`` says what is wrong with them."""
-    found = _interface.find(key) if unknown == "allow" else _interface.known(key)
+    found = _interface.find(key)
+    if not found and unknown != "allow":
+        _interface.known(key)
     if value is None:
         return None
     if key in _interface.SECRETS:
@@ -180,7 +182,7 @@ def encode(key: str, value, unknown: str) -> Optional[bytes]:
 
 def _from_base64(value) -> Optional[bytes]:
     """The bytes of ``{base64: ...}``; None for any other value."""
-    if not isinstance(value, Mapping) or set(value) != {"base64"}:
+    if isinstance(value, str) or not isinstance(value, Mapping) or set(value) != {"base64"}:
         return None
     try:
         data = base64.b64decode(value["base64"], validate=True)
@@ -213,7 +215,7 @@ def ordered(changes: Iterable[Change]) -> List[Change]:
 
 def _commits(changes: List[Change], wanted: Wanted) -> List[Change]:
     """The keys that are right already, and are written again to put changes of others into force."""
-    changed = [change.key for change in changes]
+    changed = frozenset([change.key for change in changes])
     again = []
     for key, value in wanted.keys.items():
         found = _interface.find(key)

@@ -40,11 +40,29 @@ def _escape_character(character: str) -> str:
     return "\\u%04x" % code if code <= 0xFFFF else "\\U%08x" % code
 
 
+class _Escapes(Dict[int, str]):
+    """What stands for a character, by its number; worked out once for those that were met first."""
+
+    def __missing__(self, code: int) -> str:
+        shown = _escape_character(chr(code))
+        if len(self) < _REMEMBERED:
+            self[code] = shown
+        return shown
+
+
+_REMEMBERED = 4096
+_ONE_LINE = _Escapes()
+_LINES = _Escapes({ord("\n"): "\n", ord("\t"): "\t"})
+
+
 def escape(text: str) -> str:
     """The text on one line, with nothing in it that a terminal would act on. What is escaped already stays as it is."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join([_escape_character(character) for character in text])
+    return text if text.isprintable() else text.translate(_ONE_LINE)
+
+
+def escape_lines(text: str) -> str:
+    """The same, but with the text's own lines and tabs."""
+    return text if text.isprintable() else text.translate(_LINES)
 
 
 def _quote(text: str) -> str:

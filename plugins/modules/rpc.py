@@ -156,6 +156,7 @@ options:
   timeout:
     description:
       - The seconds that one qube may take in all. Then the program is ended, with its children. What it called may go on in the qube.
+      - A child that has made itself a session of its own, as a daemon does, is not ended.
     type: float
     default: 60
   output:
@@ -165,7 +166,7 @@ options:
     default: false
   output_limit:
     description:
-      - The bytes that are kept of either output. The rest is read and dropped.
+      - The bytes that are kept of either output, and the characters of the text that is returned for it. The rest is read and dropped.
     type: int
     default: 65536
   force:
@@ -311,16 +312,16 @@ from ansible_collections.qubes.vmconfig.plugins.module_utils._python import refu
 
 refuse_an_old_one()
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback
+from ansible.module_utils.basic import env_fallback
 
-from ansible_collections.qubes.vmconfig.plugins.module_utils._arguments import run
+from ansible_collections.qubes.vmconfig.plugins.module_utils._arguments import made, run
 from ansible_collections.qubes.vmconfig.plugins.module_utils._rpc.task import from_options, perform
 
 WAYS = ["service", "exec", "date_time", "monitor_layout", "gui_mode", "wait_for_session"]
 
 
 def main():
-    module = AnsibleModule(
+    module = made(
         argument_spec=dict(
             qube=dict(type="str"),
             qubes=dict(type="list", elements="str"),

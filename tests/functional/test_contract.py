@@ -6,12 +6,14 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import traceback
 
 import pytest
-from ansible_collections.qubes.vmconfig.plugins.module_utils import _interface
-from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import QubeMissing, StoreError
+from ansible_collections.qubes.vmconfig.plugins.module_utils import _inspect, _interface
+from ansible_collections.qubes.vmconfig.plugins.module_utils._apply import Task, apply
+from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import QubeMissing, Refused, SomeUnread, StoreError
 from ansible_collections.qubes.vmconfig.plugins.module_utils._plan import Change
 from harness import HOSTILE, change, opened, read, select, within
 
@@ -143,6 +145,83 @@ def test_a_name_that_no_qube_has(place, store, name):
     with pytest.raises((QubeMissing, StoreError)) as caught:
         read(store, "vm-config/zone", qube=name)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["", " ", "\t\n"])
+def test_an_empty_name_is_nobodys(place, store, name):
+    """It is what a variable that is not set leaves."""
+    with place.untouched(), pytest.raises((Refused, QubeMissing)):
+        apply(store, Task({"work": {"vm-config/zone": "Asia/Tokyo"}, name: {"vm-config/zone": "Asia/Tokyo"}}))
+    with pytest.raises(QubeMissing):
+        read(store, "vm-config/zone", qube=name)
+    with pytest.raises(QubeMissing), place.untouched():
+        change(store, {"vm-config/zone": b"UTC"}, qube=name)
+    assert store.missing([name]) == [name]
+
+
+# -- who goes away --
+
+
+def test_some_are_not_there_and_the_others_are_told(place, store):
+    with pytest.raises(SomeUnread) as caught:
+        store.read({qube: select("vm-config/zone") for qube in ("work", "vault", "personal", "debian")})
+    assert {qube: dict(snapshot.values) for qube, snapshot in caught.value.found.items()} == {
+        "work": {"vm-config/zone": b"UTC"}, "personal": {"vm-config/zone": b"Europe/Warsaw"}}
+    assert {qube: type(error) for qube, error in caught.value.failed.items()} == {"vault": QubeMissing, "debian": QubeMissing}
+    assert "'vault'" in str(caught.value) and "'debian'" in str(caught.value)
+
+
+def goes_away(store, monkeypatch, *gone):
+    """Some are still there when it is looked who is, and no longer when they are asked."""
+    qubes = store.qubes
+    looks = itertools.count()
+    monkeypatch.setattr(store, "qubes", lambda: qubes() if next(looks) else [*gone[:1], *qubes(), *gone[1:]])
+
+
+@pytest.mark.parametrize("gone", [["vault"], ["vault", "debian"]])
+@pytest.mark.parametrize("asked", [None, ["*"], ["work", "*"]], ids=str)
+def test_who_goes_away_meanwhile_is_left_out(place, store, monkeypatch, gone, asked):
+    goes_away(store, monkeypatch, *gone)
+    found = _inspect.read(store, asked, select("vm-config/zone"))
+    assert {qube: snapshot.values["vm-config/zone"] for qube, snapshot in found.items()} == ZONES
+
+
+def test_who_was_named_and_goes_away_is_an_error_and_the_others_are_told(place, store, monkeypatch):
+    goes_away(store, monkeypatch, "vault", "debian")
+    with pytest.raises(SomeUnread) as caught:
+        _inspect.read(store, ["*", "vault"], select("vm-config/zone"))
+    assert {qube: snapshot.values["vm-config/zone"] for qube, snapshot in caught.value.found.items()} == ZONES
+    assert list(caught.value.failed) == ["vault"]
+
+
+def test_all_are_gone(place, store, monkeypatch):
+    qubes = store.qubes
+    looks = itertools.count()
+    monkeypatch.setattr(store, "qubes", lambda: qubes() if next(looks) else ["vault"])
+    assert _inspect.read(store, ["*"], select("vm-config/zone")) == {}
+    with pytest.raises(QubeMissing, match="'vault'"):
+        _inspect.read(store, ["vault"], select("vm-config/zone"))
+
+
+def test_who_may_be_skipped_and_goes_away_is_skipped(place, store, monkeypatch):
+    missing = store.missing
+    looks = []
+
+    def still_there_at_first(qubes):
+        looks.append(qubes)
+        return missing(qubes) if len(looks) > 1 else []
+
+    monkeypatch.setattr(store, "missing", still_there_at_first)
+    task = Task({qube: {"vm-config/zone": "Asia/Tokyo"} for qube in ("vault", "work", "personal")}, missing="skip")
+    result = apply(store, task)
+    assert (list(result["qubes"]), result["missing"]) == (["work", "personal"], ["vault"])
+    assert len(looks) > 1
+    assert place.get("work", "vm-config/zone") == place.get("personal", "vm-config/zone") == b"Asia/Tokyo"
+
+
+def test_who_may_not_be_skipped_and_is_gone_stops_the_task_before_anything_is_written(place, store):
+    with place.untouched(), pytest.raises(QubeMissing, match="'vault'"):
+        apply(store, Task({qube: {"vm-config/zone": "Asia/Tokyo"} for qube in ("work", "vault", "personal")}))
 
 
 # -- writing --

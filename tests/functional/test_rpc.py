@@ -500,7 +500,17 @@ REFUSED = [
     ({"service": "test.X", "parallel": 0}, "parallel is 0"),
     ({"service": "test.X", "timeout": 0}, "timeout is 0"),
     ({"service": "test.X", "timeout": float("nan")}, "timeout is nan"),
+    ({"service": "test.X", "timeout": float("inf")}, "timeout is inf"),
+    ({"service": "test.X", "timeout": 1e300}, "timeout is 1e+300"),
     ({"service": "test.X", "output_limit": -1}, "output_limit is -1"),
+    ({"service": "test.X", "output_limit": 10 ** 400}, "and at most 100000000"),
+    ({"service": "test.X", "parallel": 10 ** 9}, "parallel is 1000000000"),
+    ({"date_time": {"tolerance": float("nan")}}, "tolerance is nan; expected at least 2 seconds"),
+    ({"date_time": {"tolerance": float("inf")}}, "tolerance is inf"),
+    ({"date_time": {"tolerance": float("-inf")}}, "tolerance is -inf"),
+    ({"date_time": {"tolerance": 1e300}}, "tolerance is 1e+300"),
+    ({"date_time": {"tolerance": 1.9}}, "tolerance is 1.9"),
+    ({"service": "test.X", "qubes": ["dom0", "work", "@adminvm"], "client": "qrexec-client-vm"}, "dom0 and @adminvm are the same one; name it once"),
     ({"service": "test.X", "qubes": ["work", "work"]}, "given twice"),
     ({"service": "test.X", "qubes": []}, "there is none"),
     ({"service": "test.X", "stdin_base64": "!"}, "stdin_base64 is not base64"),
@@ -554,6 +564,17 @@ def test_what_a_qube_wrote_is_shown_and_never_evaluated(work, tmp_path):
     assert "stdout" not in played.results["silent"]
 
 
+NO_NUMBERS = [
+    {"service": "test.Record", "output_limit": "inf"},
+    {"service": "test.Record", "parallel": "-inf"},
+    {"service": "test.Record", "output_limit": "nan"},
+    {"service": "test.Record", "parallel": "9" * 5000},
+    {"service": "test.Record", "timeout": "inf"},
+    {"date_time": {"tolerance": "nan"}},
+    {"monitor_layout": [{"width": "inf", "height": 1}]},
+]
+
+
 def test_a_play(work, tmp_path):
     work.add("off", state="Halted")
     work.recorder("test.Record")
@@ -571,6 +592,7 @@ def test_a_play(work, tmp_path):
         "two": rpc(qube="work", service="a", gui_mode="seamless"),
         "clock": rpc(qube="work", date_time={}),
         "session": rpc(qube="work", wait_for_session={}),
+        **{"number_%d" % place: rpc(qube="work", **options) for place, options in enumerate(NO_NUMBERS)},
     }, env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_LOCALHOST_WARNING": "false"})
     results = played.results
     assert (results["checked"]["changed"], "rc" in results["checked"]) == (True, False)
@@ -583,6 +605,10 @@ def test_a_play(work, tmp_path):
     assert results["all"]["qubes"]["work"]["rc"] == 0
     assert "one of the following is required" in results["nothing"]["msg"]
     assert "mutually exclusive" in results["two"]["msg"]
+    for place, options in enumerate(NO_NUMBERS):
+        result = results["number_%d" % place]
+        assert result["failed"] and "Traceback" not in json.dumps(result), result
+        assert any(says in result["msg"] for says in ("infinite or has too many digits", "cannot be converted", "expected at least")), (options, result["msg"])
     assert results["clock"]["qubes"]["work"]["failure"] == results["session"]["qubes"]["work"]["failure"] == "not_run"
 
 
@@ -603,6 +629,43 @@ def test_who_ends_the_module_ends_what_it_started(work, tmp_path):
     with within(5):
         while _runs(pid):
             time.sleep(0.05)
+
+
+HUNDRED = 100 * 1000 * 1000
+LARGE = "#!/bin/sh\nhead -c %d /dev/zero | tr '\\0' '%s'\n"
+BYTE = {"ESC": "\\033", "newlines": "\\n", "text": "x", "no UTF-8": "\\377", "C1, cut in two": "\\302"}
+
+
+@pytest.mark.parametrize("byte", BYTE)
+def test_a_hundred_megabytes_that_are_returned(work, byte):
+    """In time, and in about twice the memory."""
+    work.service("test.Nothing", "#!/bin/sh\n")
+    work.service("test.Large", LARGE % (HUNDRED, BYTE[byte]))
+    params = {**DEFAULTS, "qube": "work", "service": "test.Large", "output": True, "output_limit": HUNDRED, "timeout": 40}
+    with within(20):
+        done = subprocess.run([sys.executable, "-c", MEMORY, json.dumps(params)], stdout=subprocess.PIPE, check=True)
+    print("resident MB more than for a service that says nothing: %d" % (int(done.stdout) * 1024 / 1e6))
+    assert int(done.stdout) * 1024 < 2.5 * HUNDRED
+
+
+def test_a_signal_ends_it_while_it_escapes(work):
+    work.service("test.Large", LARGE % (HUNDRED, BYTE["ESC"]))
+    arguments = {"ANSIBLE_MODULE_ARGS": {"qube": "work", "service": "test.Large", "output": True, "output_limit": HUNDRED}}
+    program = (
+        "import sys, time\nfrom ansible_collections.qubes.vmconfig.plugins.module_utils._rpc import shown\n"
+        "from ansible_collections.qubes.vmconfig.plugins.modules.rpc import main\n"
+        "escape = shown.escape_lines\ndef slowly(text):\n    sys.stderr.write('.')\n    sys.stderr.flush()\n    time.sleep(0.05)\n    return escape(text)\n"
+        "shown.escape_lines = slowly\nmain()")
+    process = subprocess.Popen([sys.executable, "-c", _with_profile(program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdin.write(json.dumps(arguments).encode())
+    process.stdin.close()
+    with within(20):
+        assert process.stderr.read(1) == b"."
+        process.send_signal(signal.SIGTERM)
+    with within(3):
+        assert process.wait() == 128 + signal.SIGTERM
+    process.stdout.close()
+    process.stderr.close()
 
 
 def _with_profile(program):

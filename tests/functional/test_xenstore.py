@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import wire
 import xenlab
 from ansible_collections.qubes.vmconfig.plugins.module_utils import _inspect
 from ansible_collections.qubes.vmconfig.plugins.module_utils._apply import Task, apply
-from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import QubeMissing, Refused, StoreError
+from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import QubeMissing, Refused, SomeUnread, Stopped, StoreError
 from ansible_collections.qubes.vmconfig.plugins.module_utils._selection import DOCUMENTED
 from ansible_collections.qubes.vmconfig.plugins.module_utils._plan import Change
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.opening import open_store
@@ -182,10 +183,128 @@ def test_a_domain_whose_name_is_strange_has_its_domid(lab, store, name):
     assert str(caught.value).isprintable()
 
 
-def test_a_domain_without_a_name(lab, store):
-    lab.add_domain(9, "odd")
-    lab.remove("/local/domain/9/name")
+@pytest.mark.parametrize("name", [None, "", "a b", "8", "self", "../7"])
+def test_a_domain_without_a_name_is_found_by_its_domid_alone(lab, store, name):
+    lab.add_domain(9, "odd", {"qubes-timezone": "Asia/Tokyo"})
+    if name is None:
+        lab.remove("/local/domain/9/name")
+    else:
+        lab.write("/local/domain/9/name", name)
     assert sorted(store.qubes()) == ["9", "personal", "work"]
+    assert store.missing(["", "9", "odd", "a b", "../7"]) == ["", "odd", "a b", "../7"]
+    before = lab.ls("/local/domain")
+    for task in (Task({"": {"qubes-timezone": "UTC"}}), Task({"": {"qubes-timezone": "UTC"}}, missing="skip")):
+        with contextlib.suppress(QubeMissing):
+            assert not apply(store, task)["changed"]
+    assert lab.ls("/local/domain") == before
+    assert read(store, "qubes-timezone", qube="9") == {"qubes-timezone": b"Asia/Tokyo"}
+
+
+@pytest.mark.parametrize("one, other, domid", [("work", "7", 7), ("7", "work", 7), ("7", "007", 7), ("self", "0", 0), ("Domain-0", "self", 0)])
+def test_two_names_of_one_domain(lab, store, one, other, domid):
+    lab.add_domain(0, "Domain-0", {"qubes-vm-type": "AdminVM"})
+    before = lab.ls("/local/domain")
+    says = "the qubes '%s' and '%s' are the same domain, %d; name it once" % (one, other, domid)
+    tasks = (
+        lambda: apply(store, Task({"personal": {"vm-config/a": "z"}, one: {"vm-config/a": "x"}, other: {"vm-config/a": "y"}})),
+        lambda: apply(store, Task({one: {"vm-config/a": "x"}, other: {"vm-config/a": "x"}}, missing="skip", check_mode=True)),
+        lambda: _inspect.read(store, [one, "personal", other], select("qubes-timezone")),
+    )
+    for task in tasks:
+        with pytest.raises(StoreError, match=says):
+            task()
+    assert lab.ls("/local/domain") == before
+
+
+@contextlib.contextmanager
+def coming_and_going(lab, first, last, keep=0.0):
+    """Domains that are made, whole, and removed again, under names that others of them had before."""
+    stop = threading.Event()
+    rounds = itertools.count()
+    counted = []
+
+    def come_and_go():
+        with lab.connect() as client:
+            for number in rounds:
+                domid, name = first + number % (last - first), "guest%d" % (number % 3)
+                client.request(wire.WRITE, wire.strings("/local/domain/%d/name" % domid) + name.encode())
+                for key in ("qubes-timezone", "vm-config/a/b", "qubes-service/cups"):
+                    client.request(wire.WRITE, wire.strings("/local/domain/%d/%s" % (domid, key)) + b"UTC")
+                stop.wait(keep)
+                client.request(wire.RM, wire.strings("/local/domain/%d" % domid))
+                counted.append(domid)
+                if stop.is_set():
+                    return
+
+    coming = threading.Thread(target=come_and_go)
+    coming.start()
+    try:
+        yield counted
+    finally:
+        stop.set()
+        coming.join()
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.002, 0.01])
+def test_domains_that_come_and_go_while_all_are_read(lab, store, keep):
+    """They spoil the others in nothing, and one that is told is told whole."""
+    lab.add_domains(fleet(100, 200))
+    always = {"work", "personal", *("vm%d" % domid for domid in range(100, 200))}
+    with coming_and_going(lab, 5000, 5100, keep) as counted, within(30):
+        turns = 0
+        while turns < 30 or len(counted) < 100:
+            turns += 1
+            found = _inspect.read(store, ["*"], select("qubes-timezone", "qubes-service/*", "name"))
+            assert always <= set(found)
+            assert [qube for qube in always if "qubes-timezone" not in found[qube].values] == []
+
+
+def test_one_that_was_named_goes_away_and_the_others_are_told(lab, store):
+    lab.add_domains(fleet(100, 200))
+    lab.add_domain(300, "guest", {"qubes-timezone": "UTC"})
+    assert read(store, "qubes-timezone", qube="guest")
+    lab.remove_domain(300)
+    with pytest.raises(SomeUnread) as caught:
+        _inspect.read(store, ["guest", "*"], select("qubes-timezone"))
+    assert (list(caught.value.failed), len(caught.value.found)) == (["guest"], 102)
+
+
+def test_two_domains_of_one_name_spoil_no_other(lab, store):
+    lab.add_domain(9, "work")
+    with pytest.raises(SomeUnread, match="'work' is the name of the domains 7, 9; give the domid") as caught:
+        _inspect.read(store, ["work", "personal"], select("qubes-timezone"))
+    assert list(caught.value.found) == ["personal"]
+
+
+def test_what_is_told_of_one_that_goes_away_is_not_half_of_it(lab, store, monkeypatch):
+    """It goes away between two requests for its keys."""
+    change(store, {"vm-config/a/b": b"1"})
+    ask = store._tree.ask
+
+    def ask_and_remove(requests, transaction=0):
+        replies = ask(requests, transaction)
+        if any(payload == b"/local/domain/7/vm-config\0" for _operation, payload in requests):
+            lab.remove_domain(7)
+        return replies
+
+    monkeypatch.setattr(store._tree, "ask", ask_and_remove)
+    assert list(_inspect.read(store, ["*"], select("qubes-timezone", "vm-config/*"))) == ["personal"]
+
+
+@pytest.mark.parametrize("goes", ["before it is planned", "before it is written"])
+def test_one_that_goes_away_before_it_is_written_stops_no_other(lab, store, goes):
+    lab.add_domains(fleet(100, 105))
+    names = ["vm100", "work", "vm101", "vm102"]
+    if goes == "before it is written":
+        update = store.update
+        store.update = lambda qube, *rest: (lab.remove_domain(7) if qube == "work" else None, update(qube, *rest))[1]
+        with pytest.raises(Stopped, match="'work'") as caught:
+            apply(store, Task({name: {"vm-config/a": "x"} for name in names}))
+        assert list(caught.value.result["qubes"]) == ["vm100", "vm101", "vm102"]
+    else:
+        lab.remove_domain(7)
+        assert apply(store, Task({name: {"vm-config/a": "x"} for name in names}, missing="skip"))["missing"] == ["work"]
+    assert [domid for domid in range(100, 103) if lab.read("/local/domain/%d/vm-config/a" % domid) == b"x"] == [100, 101, 102]
 
 
 def test_self_on_dom0s_socket_is_domain_0(lab, store):

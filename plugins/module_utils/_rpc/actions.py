@@ -23,6 +23,9 @@ INVALID = "invalid"
 IGNORED = 2.0
 """Seconds of difference in which a VM leaves its clock as it is."""
 
+LARGEST = 10 ** 8
+"""Seconds of difference that can be meant: three years."""
+
 
 def action(params: Mapping[str, Any], payload: bytes) -> Action:
     """The one that the options of the module ask for."""
@@ -84,8 +87,8 @@ def _remember(qube: Qube, run: Optional[str], told: Dict[str, str]) -> None:
 
 
 def _date_time(moment: Optional[str], tolerance: float) -> Action:
-    if tolerance < IGNORED:
-        raise Refused("tolerance is %g; expected at least %g seconds, for a qube ignores smaller differences" % (tolerance, IGNORED))
+    if not IGNORED <= tolerance <= LARGEST:
+        raise Refused("tolerance is %g; expected at least %g seconds, for a qube ignores smaller differences, and at most %g" % (tolerance, IGNORED, LARGEST))
     wanted = None if moment is None else services.parse_date(moment)
 
     def act(qube: Qube) -> Result:

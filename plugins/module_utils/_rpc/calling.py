@@ -127,7 +127,9 @@ class Qube:
     def _fields(self, ended: Ended) -> Dict[str, Any]:
         fields: Dict[str, Any] = {"rc": ended.status}
         if self.options.output:
-            fields.update(stdout=text_of(ended.output), stdout_bytes=ended.output.size, stderr=text_of(ended.told), stderr_bytes=ended.told.size)
+            limit = self.options.output_limit
+            fields.update(stdout=text_of(ended.output, limit), stdout_bytes=ended.output.size,
+                          stderr=text_of(ended.told, limit), stderr_bytes=ended.told.size)
         return fields
 
     def _left(self) -> float:

@@ -15,11 +15,10 @@ from __future__ import annotations
 import json
 import os
 import stat
-import tempfile
 from typing import Dict, Optional
 
 from .._errors import Refused
-from .._files import read_file
+from .._files import read_file, replace_file
 from .._text import escape
 
 LARGEST = 65536
@@ -59,14 +58,7 @@ class Records:
             return self.forget(qube)
         os.makedirs(self._path, mode=0o700, exist_ok=True)
         self._is_ours()
-        descriptor, unfinished = tempfile.mkstemp(prefix=".", dir=self._path)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                json.dump({"run": run, "told": told}, stream)
-            os.rename(unfinished, self._file(qube))
-        except OSError:
-            os.unlink(unfinished)
-            raise
+        replace_file(self._file(qube), json.dumps({"run": run, "told": told}).encode("utf-8"))
 
     def forget(self, qube: str) -> None:
         try:

@@ -8,19 +8,37 @@
 
 from __future__ import annotations
 
+import codecs
+
+from .. import _child
 from .._child import Output
-from .._text import escape
+from .._text import escape_lines
 
-_PIECE = 4096
-
-
-def text_of(output: Output) -> str:
-    """The output with its lines and tabs, all else that a terminal would act on escaped, and a note where it was cut."""
-    text = output.data.decode("utf-8", "surrogateescape")
-    shown = "\n".join("\t".join(map(_escaped, line.split("\t"))) for line in text.split("\n"))
-    return shown + "... (cut: %d bytes, of which these are the first %d)" % (output.size, len(output.data)) if output.cut else shown
+_PIECE = 65536
 
 
-def _escaped(text: str) -> str:
-    """In pieces, for each character that is escaped costs an object meanwhile."""
-    return "".join([escape(text[begin:begin + _PIECE]) for begin in range(0, len(text), _PIECE)])
+def text_of(output: Output, most: int) -> str:
+    """The output with its lines and tabs, all else that a terminal would act on escaped, and a note where it was cut.
+
+    What is escaped is longer, so the text is cut at ``most`` characters too. The output's data is used up: with the text it would
+    take twice the memory. ``Interrupted`` where this process is about to end.
+    """
+    cut = "... (cut: %d bytes, of which these are the first %d)" % (output.size, len(output.data)) if output.cut else ""
+    decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    data = output.data if isinstance(output.data, bytearray) else bytearray(output.data)
+    shown = []
+    left = most
+    taken = 0
+    while data and left >= 0:
+        _child.refuse_to_go_on_when_ending()
+        piece = bytes(data[:_PIECE])
+        # From the front of a bytearray that costs nothing.
+        del data[:_PIECE]
+        shown.append(escape_lines(decoder.decode(piece, not data)))
+        taken += len(piece)
+        left -= len(shown[-1])
+    if left < 0:
+        shown[-1] = shown[-1][:left]
+        cut = "... (cut: %d bytes, of which these are the first, %d characters when escaped)" % (output.size, most)
+    data.clear()
+    return "".join([*shown, cut])

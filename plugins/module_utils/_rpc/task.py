@@ -54,12 +54,14 @@ def from_options(params: Mapping[str, Any], check_mode: bool, diff: bool) -> Tas
     found = action(params, _payload(params))
     for option, least in (("timeout", 0.001), ("parallel", 1), ("output_limit", 0)):
         if not least <= params[option] <= 10 ** 8:
-            raise Refused("%s is %s; expected at least %g" % (option, params[option], least))
+            raise Refused("%s is %s; expected at least %g, and at most %d" % (option, params[option], least, 10 ** 8))
     client = clients.find(params["client"], params["user"])
     for name in names:
         services.check_qube(name, client.name == clients.QREXEC_CLIENT_VM)
     if not names or len(set(names)) != len(names):
         raise Refused("qubes: %s" % ("a qube is given twice" if names else "there is none"))
+    if {"dom0", "@adminvm"}.issubset(names):
+        raise Refused("qubes: dom0 and @adminvm are the same one; name it once")
     folder = records.folder(params["state_dir"])
     options = Options(client, params["user"], params["autostart"], params["timeout"], params["output"], params["output_limit"], check_mode,
                       params["force"], records.Records(folder) if folder else None)

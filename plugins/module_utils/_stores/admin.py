@@ -93,10 +93,9 @@ class AdminStore(SideBySide):
         there = frozenset(known)
         return [qube for qube in qubes if qube not in there], "in it are " + names(known)
 
-    def _need(self, qubes: Sequence[str]) -> None:
+    def _absent(self, qubes: Sequence[str]) -> Dict[str, QubeMissing]:
         missing, known = self._missing(qubes)
-        if missing:
-            raise QubeMissing("qube %s is not in %s; %s" % (show(missing[0]), self.url, known))
+        return {qube: QubeMissing("qube %s is not in %s; %s" % (show(qube), self.url, known)) for qube in missing}
 
     def failed(self, qube: str, method: str, argument: str, error: CallFailed) -> StoreError:
         """The error of a call, as it is told."""
@@ -109,7 +108,20 @@ class AdminStore(SideBySide):
         return Threads(SIDE_BY_SIDE, _child.end_all)
 
     def _reading(self, qube: str, selection: Selection) -> Callable[[], Snapshot]:
-        return functools.partial(self._read, qube, selection)
+        return functools.partial(self._read_if_there, qube, selection)
+
+    def _read_if_there(self, qube: str, selection: Selection) -> Snapshot:
+        """Reads; ``QubeMissing`` for one that was removed since it was looked for, whose calls policy may just refuse."""
+        try:
+            found = self._read(qube, selection)
+        except _Silent:
+            raise
+        except StoreError:
+            self._need([qube])
+            raise
+        if found.denied and not found.values:
+            self._need([qube])
+        return found
 
     def _read(self, qube: str, selection: Selection) -> Snapshot:
         return _Reading(self, qube).snapshot(selection)

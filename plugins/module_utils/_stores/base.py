@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
-from .._errors import VmconfigError
+from .._errors import QubeMissing, QubeMoved, Refused, SomeUnread, StoreError, VmconfigError, several
 from .._interface import PERSISTENT, Row
 from .._plan import Change, Snapshot
 from .._selection import Selection
@@ -100,7 +100,10 @@ class Store:
         raise NotImplementedError
 
     def read(self, wanted: Mapping[str, Selection], access: bool = False) -> Dict[str, Snapshot]:
-        """What each of these qubes holds; ``QubeMissing`` when one is not here, ``SomeUnread`` when some cannot be read."""
+        """What each of these qubes holds; see ``settled`` for when some are not here, or cannot be read.
+
+        ``StoreError`` where two of the names are those of one qube.
+        """
         raise NotImplementedError
 
     def update(self, qube: str, selection: Selection, replan: Replan, access: bool = False) -> List[Change]:
@@ -113,17 +116,26 @@ class Store:
     def update_all(self, updates: Mapping[str, Update], review: Review) -> Outcome:
         """Reads these qubes, has each reviewed, and updates those that are to be.
 
-        One after the other, until one fails: behind all of them is one store, which would fail again.
+        One after the other, until the store fails: behind all of them is one, which would fail again.
         """
-        found = self.read({qube: update.selection for qube, update in updates.items()}, any(update.access for update in updates.values()))
+        found = self._read_all(updates)
         outcome = Outcome({}, {})
         for qube in [qube for qube in updates if review(qube, found[qube])]:
             try:
                 outcome.done[qube] = self.update(qube, *updates[qube])
             except VmconfigError as error:
                 outcome.failed[qube] = error
-                break
+                if not isinstance(error, (QubeMissing, QubeMoved, Refused)):
+                    break
         return outcome
+
+    def _read_all(self, updates: Mapping[str, Update]) -> Dict[str, Snapshot]:
+        """What they hold; ``QubeMissing`` or ``StoreError`` before anything is changed when that is not known of one."""
+        try:
+            return self.read({qube: update.selection for qube, update in updates.items()}, any(update.access for update in updates.values()))
+        except SomeUnread as error:
+            gone = all(isinstance(reason, QubeMissing) for reason in error.failed.values())
+            raise (QubeMissing if gone else StoreError)(several(error.failed.values())) from None
 
     def watch(self, qube: str, key: str) -> Watch:
         """A watch on one key of a qube; what happens to the key from now on is seen.
@@ -134,3 +146,14 @@ class Store:
 
     def close(self) -> None:
         """Lets go of what the store holds open. It opens again when it is used again."""
+
+
+def settled(found: Dict[str, Snapshot], failed: Mapping[str, VmconfigError]) -> Dict[str, Snapshot]:
+    """What was found, where nothing failed; else ``SomeUnread`` with both, or where there is nothing but one missing qube its ``QubeMissing``."""
+    if len(failed) == 1 and not found:
+        only = next(iter(failed.values()))
+        if isinstance(only, QubeMissing):
+            raise only
+    if failed:
+        raise SomeUnread(found, failed)
+    return found

@@ -15,18 +15,17 @@ from __future__ import annotations
 import base64
 import binascii
 import os
-import stat
-import tempfile
+import re
 import time
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 
 from .. import _document
-from .._errors import QubeMissing, Refused, StoreError
-from .._files import Lock, locked, read_file
+from .._errors import QubeMissing, Refused, StoreError, VmconfigError, names
+from .._files import Lock, locked, read_file, replace_file
 from .._plan import Change, Snapshot
 from .._selection import Selection
-from .._text import escape, plain, show
-from .base import Replan, Store, Watch
+from .._text import plain, show
+from .base import SELF, Outcome, Replan, Review, Store, Update, Watch, settled
 
 _LOOK_AGAIN = 0.1
 """Seconds between looks at a file that is waited for."""
@@ -53,29 +52,53 @@ class FileStore(Store):
 
     def read(self, wanted: Mapping[str, Selection], access: bool = False) -> Dict[str, Snapshot]:
         known = self._load()
-        return {qube: self._snapshot(qube, known, selection) for qube, selection in wanted.items()}
+        found = {qube: _snapshot(known[qube], selection) for qube, selection in wanted.items() if qube in known}
+        return settled(found, self._absent([qube for qube in wanted if qube not in known], known))
 
-    def _snapshot(self, qube: str, known: Qubes, selection: Selection) -> Snapshot:
-        if qube not in known:
-            raise QubeMissing("qube %s is not in %s; in it are %s" % (show(qube), self.url, ", ".join(map(escape, known)) or "none"))
-        keys = known[qube]
-        if not selection.globs:
-            return Snapshot({key: keys[key] for key in selection.exact if key in keys})
-        return Snapshot({key: value for key, value in keys.items() if selection.matches(key)})
+    def _absent(self, qubes: Sequence[str], known: Qubes) -> Dict[str, VmconfigError]:
+        there = names(known) if qubes else ""
+        return {qube: QubeMissing("qube %s is not in %s; in it are %s%s" % (show(qube), self.url, there, _hint(qube))) for qube in qubes}
 
     def update(self, qube: str, selection: Selection, replan: Replan, access: bool = False) -> List[Change]:
+        outcome = self._update({qube: Update(selection, replan, access)})
+        if outcome.failed:
+            raise outcome.failed[qube]
+        return outcome.done[qube]
+
+    def update_all(self, updates: Mapping[str, Update], review: Review) -> Outcome:
+        """Updates all in one replacement of the file, so each qube, and what is written at all, is there whole or not."""
+        before = self._load()
+        found = self._read_all(updates)
+        due = {qube: update for qube, update in updates.items() if review(qube, found[qube])}
+        return self._update(due, before, found) if due else Outcome({}, {})
+
+    def _update(self, updates: Mapping[str, Update], before: Optional[Qubes] = None, found: Mapping[str, Snapshot] = {}) -> Outcome:
+        """Plans each from what the locked file holds: what was ``found`` where that is as ``before``.
+
+        One that is refused by then is left out, and the others are written.
+        """
+        outcome = Outcome({}, {})
         with locked(Lock(self.url, os.path.dirname(self.path), self.timeout)):
             known = self._load()
-            changes = replan(self._snapshot(qube, known, selection))
-            if changes:
-                keys = dict(known[qube])
-                for change in changes:
-                    if change.after is None:
-                        keys.pop(change.key, None)
-                    else:
-                        keys[change.key] = change.after
-                self._replace({**known, qube: keys})
-        return changes
+            found = found if known is before else {}
+            outcome.failed.update(self._absent([qube for qube in updates if qube not in known], known))
+            changed: Qubes = {}
+            for qube in [qube for qube in updates if qube in known]:
+                try:
+                    outcome.done[qube] = updates[qube].replan(found.get(qube) or _snapshot(known[qube], updates[qube].selection))
+                except VmconfigError as error:
+                    outcome.failed[qube] = error
+                    continue
+                if outcome.done[qube]:
+                    changed[qube] = _changed(known[qube], outcome.done[qube])
+            if changed:
+                try:
+                    self._replace({**known, **changed})
+                except StoreError as error:
+                    outcome.failed.update(dict.fromkeys(changed, error))
+                    for qube in changed:
+                        del outcome.done[qube]
+        return outcome
 
     def watch(self, qube: str, key: str) -> Watch:
         return _FileWatch(self.path)
@@ -87,7 +110,8 @@ class FileStore(Store):
                 return self._loaded[1]
             data = read_file(self.path, _document.LARGEST)
         except OSError as error:
-            raise StoreError("%s cannot be read: %s; a file store is a file that is there, {} at first" % (self.url, error.strerror)) from None
+            raise StoreError('%s cannot be read: %s; a file store is a file that is there, such as {"work": {}}, in which is one qube without keys' % (
+                self.url, error.strerror)) from None
         qubes = self._shaped(data)
         self._loaded = (mark, qubes)
         return qubes
@@ -104,6 +128,8 @@ class FileStore(Store):
     def _name(self, qube: Any) -> str:
         if not isinstance(qube, str):
             raise StoreError("%s: the qube %s is not text; put it in quotes" % (self.url, show(qube)))
+        if not qube.strip():
+            raise StoreError("%s: the name of a qube is %s; expected one that is not empty" % (self.url, show(qube)))
         return qube
 
     def _keys(self, qube: str, keys: Any) -> Dict[str, bytes]:
@@ -126,7 +152,7 @@ class FileStore(Store):
         data = {qube: {key: plain(value) for key, value in keys.items()} for qube, keys in qubes.items()}
         write = _document.write_json if self.path.endswith(".json") else _document.write_yaml
         try:
-            _replace_file(self.path, write(data).encode("utf-8"))
+            replace_file(self.path, write(data).encode("utf-8"))
         except OSError as error:
             raise StoreError("%s cannot be written: %s; it stands as it was" % (self.url, error.strerror)) from None
 
@@ -167,18 +193,25 @@ def _mark(path: str) -> Tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _replace_file(path: str, data: bytes) -> None:
-    status = os.stat(path)
-    descriptor, temporary = tempfile.mkstemp(prefix=".vmconfig-", dir=os.path.dirname(path))
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
-            if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
-                os.fchown(descriptor, status.st_uid, status.st_gid)
-            os.fsync(descriptor)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+
+def _hint(qube: str) -> str:
+    """How a qube of this name gets into the file; a task adds none, for a name may be misspelled."""
+    return '. To add it, write  "%s": {}  into the file' % qube if qube != SELF and re.fullmatch("[A-Za-z0-9_.-]{1,64}", qube) else ""
+
+
+def _snapshot(keys: Mapping[str, bytes], selection: Selection) -> Snapshot:
+    if not selection.globs:
+        return Snapshot({key: keys[key] for key in selection.exact if key in keys})
+    matches = selection.matcher()
+    return Snapshot({key: value for key, value in keys.items() if matches(key)})
+
+
+def _changed(keys: Mapping[str, bytes], changes: Sequence[Change]) -> Dict[str, bytes]:
+    """The keys of a qube with the changes."""
+    changed = dict(keys)
+    for change in changes:
+        if change.after is None:
+            changed.pop(change.key, None)
+        else:
+            changed[change.key] = change.after
+    return changed

@@ -16,7 +16,7 @@ import glob
 import os
 import stat
 from typing import List, Optional, Sequence, Tuple
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from .._errors import Refused, StoreError
 from .._text import escape, show
@@ -70,6 +70,9 @@ def _split(url: str) -> Tuple[str, str]:
         return kind, ""
     # Any other form with a path would name a host, or a path that depends on where a process was started.
     path = unquote(path)
+    if kind in ("qubesdb", "xenstore", "file") and path and path[0] != "/" and "\0" not in path:
+        raise Refused("store %s: its path has to be absolute, with three slashes, such as %s://%s; every form is one of %s" % (
+            show(url), kind, quote(os.path.abspath(path)), FORMS))
     if kind not in ("qubesdb", "xenstore", "file") or not path.startswith("/") or "\0" in path:
         raise Refused("store %s is not one of %s" % (show(url), FORMS))
     return kind, path

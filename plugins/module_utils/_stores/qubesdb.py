@@ -74,7 +74,8 @@ class QubesDb(SideBySide):
         except OSError as error:
             raise StoreError("%s: the folder %s cannot be listed: %s" % (self.url, show(self.folder), error.strerror)) from None
         # qubesdb.work.ro.sock is the read-only twin of work's and qubesdb.ro.sock that of the own one, not those of qubes called so.
-        twins = {qube + ".ro" for qube in found} | ({"ro"} if self._has_own() else set())
+        # Nor is one called self, whose name means the own one.
+        twins = {qube + ".ro" for qube in found} | ({"ro"} if self._has_own() else set()) | {SELF}
         return [qube for qube in found if qube not in twins]
 
     def _has_own(self) -> bool:
@@ -93,18 +94,24 @@ class QubesDb(SideBySide):
         twin = name + ".ro.sock"
         return twin if not writing and os.path.exists(twin) else name + ".sock"
 
-    def _absent(self, qube: str) -> QubeMissing:
-        return QubeMissing("qube %s is not in %s: there is no socket %s; in it are %s. QubesDB has running qubes alone" % (
-            show(qube), self.url, show(self._socket(qube, True)), names(self.qubes())))
-
-    def _need(self, qubes: List[str]) -> None:
-        for qube in self.missing(qubes):
-            raise self._absent(qube)
+    def _absent(self, qubes: List[str]) -> Dict[str, QubeMissing]:
+        missing = dict.fromkeys(self.missing(qubes))
+        there = names(self.qubes()) if missing else ""
         sockets: Dict[str, str] = {}
-        for qube in qubes:
+        for qube in [qube for qube in qubes if qube not in missing]:
             other = sockets.setdefault(os.path.realpath(self._socket(qube, True)), qube)
             if other != qube:
                 raise StoreError("%s: the qubes %s and %s are the same one; name it once" % (self.url, show(other), show(qube)))
+        return {qube: self._missing(qube, there) for qube in missing}
+
+    def _missing(self, qube: str, there: str) -> QubeMissing:
+        return QubeMissing("qube %s is not in %s: there is no socket %s; in it are %s. QubesDB has running qubes alone" % (
+            show(qube), self.url, show(self._socket(qube, True)), there))
+
+    def _see_that_it_runs(self, qube: str) -> None:
+        """``QubeMissing`` where its daemon has ended since it was looked for: that is no other's failure."""
+        if not os.path.lexists(self._socket(qube, True)):
+            raise self._missing(qube, names(self.qubes()))
 
     # reading and writing
 
@@ -117,12 +124,14 @@ class QubesDb(SideBySide):
         return Running()
 
     def _reading(self, qube: str, selection: Selection) -> Job:
-        return self._daemon(qube).read(reading_of(selection))
+        try:
+            return (yield from self._daemon(qube).read(reading_of(selection)))
+        except StoreError:
+            self._see_that_it_runs(qube)
+            raise
 
     def _updating(self, qube: str, update: Update) -> Job:
-        if not os.path.lexists(self._socket(qube, True)):
-            # Ended since it was read: that is no other's failure.
-            raise self._absent(qube)
+        self._see_that_it_runs(qube)
         return (yield from self._daemon(qube).update(reading_of(update.selection), update.replan))
 
     def _lock(self) -> Lock:

@@ -11,11 +11,11 @@ from __future__ import annotations
 import time
 from typing import Any, Dict, List, Mapping, Optional, Set
 
-from .._errors import SomeUnread, VmconfigError
+from .._errors import QubeMissing, VmconfigError
 from .._files import LOOK_AGAIN, Lock
 from .._plan import Change, Snapshot
 from .._selection import Selection
-from .base import Outcome, Review, Store, Update
+from .base import Outcome, Review, Store, Update, settled
 from .work import Ended, Work
 
 PATIENCE = 0.1
@@ -31,9 +31,14 @@ class SideBySide(Store):
     def _work(self) -> Work:
         raise NotImplementedError
 
+    def _absent(self, qubes: List[str]) -> Dict[str, QubeMissing]:
+        """The errors of those of the qubes that are not here. ``StoreError`` where two are the same."""
+        raise NotImplementedError
+
     def _need(self, qubes: List[str]) -> None:
         """Raises where one of the qubes is not here, or two are the same."""
-        raise NotImplementedError
+        for error in self._absent(qubes).values():
+            raise error
 
     def _reading(self, qube: str, selection: Selection) -> Any:
         """A job that returns the snapshot of a qube."""
@@ -48,19 +53,17 @@ class SideBySide(Store):
         return None
 
     def read(self, wanted: Mapping[str, Selection], access: bool = False) -> Dict[str, Snapshot]:
-        self._need(list(wanted))
+        failed: Dict[str, VmconfigError] = {**self._absent(list(wanted))}
+        here = [qube for qube in wanted if qube not in failed]
         with self._work() as work:
-            for qube, selection in wanted.items():
-                work.begin(qube, self._reading(qube, selection))
+            for qube in here:
+                work.begin(qube, self._reading(qube, wanted[qube]))
             ended: List[Ended] = []
-            while len(ended) < len(wanted):
+            while len(ended) < len(here):
                 ended += work.wait(self.timeout)
         results = {each.qube: each for each in ended}
-        found = {qube: results[qube].result for qube in wanted if not results[qube].error}
-        failed = {qube: _ours(results[qube].error) for qube in wanted if results[qube].error}
-        if failed:
-            raise SomeUnread(found, failed)
-        return found
+        failed.update({qube: _ours(results[qube].error) for qube in here if results[qube].error})
+        return settled({qube: results[qube].result for qube in here if not results[qube].error}, failed)
 
     def update_all(self, updates: Mapping[str, Update], review: Review) -> Outcome:
         """Nothing is written before all qubes are read and reviewed, so that a refusal comes before the first write.

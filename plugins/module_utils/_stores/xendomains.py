@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Dict, Iterable, List, Sequence
+from typing import Dict, Iterable, List, Sequence, Tuple
 
-from .._errors import QubeMissing, names
+from .._errors import QubeMissing, VmconfigError, names
 from .._text import escape, show
 from .base import SELF
 from .conversing import Failure
@@ -43,8 +43,8 @@ class Domains:
     def missing(self, qubes: List[str]) -> List[str]:
         """Those that are not here."""
         self.forget(qubes)
-        self.resolve(qubes)
-        return [qube for qube in qubes if qube not in self._bases]
+        found = self.located(qubes)[1]
+        return [qube for qube, error in found.items() if isinstance(error, QubeMissing)]
 
     def _names(self) -> Dict[str, str]:
         """Domid to name, of all domains; an empty name where there is none that can be one."""
@@ -55,15 +55,49 @@ class Domains:
         replies = self._tree.ask([(Op.READ, node("%s/%s/name" % (DOMAINS, domid))) for domid in domids])
         return {domid: _name(reply) for domid, reply in zip(domids, replies)}
 
-    def resolve(self, qubes: Sequence[str]) -> None:
-        """Finds out where these qubes' keys are, unless it is known from an earlier call. Names move: see ``moved``."""
-        unknown = [qube for qube in qubes if qube not in self._bases]
-        if SELF in unknown:
+    def located(self, qubes: Sequence[str]) -> Tuple[Dict[str, str], Dict[str, VmconfigError]]:
+        """The paths of these qubes' keys, with what is known from an earlier call, and why those of others are not known.
+
+        Names move: see ``moved``. ``StoreError`` where two are one domain.
+        """
+        failed = self._resolve([qube for qube in qubes if qube not in self._bases])
+        bases: Dict[str, str] = {}
+        owners: Dict[str, str] = {}
+        for qube in qubes:
+            if qube in failed:
+                continue
+            bases[qube] = self._bases[qube]
+            other = owners.setdefault(bases[qube], qube)
+            if other != qube:
+                raise self._tree.error("the qubes %s and %s are the same domain, %s; name it once" % (show(other), show(qube), domid_of(bases[qube])))
+        return bases, failed
+
+    def _resolve(self, qubes: Sequence[str]) -> Dict[str, VmconfigError]:
+        """Finds out where the keys of these are; returns why it cannot be told for some."""
+        if SELF in qubes:
             self._bases[SELF] = self._own()
-        self._bases.update(self._by_number([qube for qube in unknown if _is_domid(qube)]))
-        named = [qube for qube in unknown if _is_name(qube)]
-        if named:
-            self._bases.update(self._by_name(named))
+        self._bases.update(self._by_number([qube for qube in qubes if _is_domid(qube)]))
+        unknown = [qube for qube in qubes if qube not in self._bases]
+        if not unknown:
+            return {}
+        known = self._names()
+        there = names(name or domid for domid, name in known.items())
+        named: Dict[str, List[str]] = {}
+        for domid, name in known.items():
+            # One without a name is found by its domid alone.
+            if name:
+                named.setdefault(name, []).append(domid)
+        failed: Dict[str, VmconfigError] = {}
+        for qube in unknown:
+            domids = named.get(qube, [])
+            if len(domids) == 1:
+                self._bases[qube] = "%s/%s/" % (DOMAINS, domids[0])
+            elif domids:
+                failed[qube] = self._tree.error("%s is the name of the domains %s; give the domid of the one that is meant" % (
+                    show(qube), ", ".join(domids)))
+            else:
+                failed[qube] = QubeMissing("qube %s is not in %s; in it are %s. XenStore has running qubes alone" % (show(qube), self._tree.url, there))
+        return failed
 
     def _own(self) -> str:
         """Where the keys of this domain are: its toolstack wrote its number beside them."""
@@ -77,17 +111,6 @@ class Domains:
         bases = ["%s/%d/" % (DOMAINS, int(domid)) for domid in domids]
         replies = self._tree.ask([(Op.READ, node(base[:-1])) for base in bases])
         return {domid: base for domid, base, reply in zip(domids, bases, replies) if not isinstance(reply, Failure)}
-
-    def _by_name(self, qubes: Sequence[str]) -> Dict[str, str]:
-        wanted = set(qubes)
-        found: Dict[str, List[str]] = {}
-        for domid, name in self._names().items():
-            if name in wanted:
-                found.setdefault(name, []).append(domid)
-        for name, domids in found.items():
-            if len(domids) > 1:
-                raise self._tree.error("%s is the name of the domains %s; give the domid of the one that is meant" % (show(name), ", ".join(domids)))
-        return {name: "%s/%s/" % (DOMAINS, domids[0]) for name, domids in found.items()}
 
     def proofs(self, qubes: Iterable[str]) -> List[Request]:
         """One request for each qube, whose reply tells ``moved`` whether the qube is still where it was found."""
@@ -106,12 +129,10 @@ class Domains:
 
     def base(self, qube: str) -> str:
         """The path of a qube's keys; ``QubeMissing`` when it is not here."""
-        if qube not in self._bases:
-            self.resolve([qube])
-        if qube not in self._bases:
-            there = [name or domid for domid, name in self._names().items()]
-            raise QubeMissing("qube %s is not in %s; in it are %s. XenStore has running qubes alone" % (show(qube), self._tree.url, names(there)))
-        return self._bases[qube]
+        bases, failed = self.located([qube])
+        if failed:
+            raise failed[qube]
+        return bases[qube]
 
 
 def domid_of(base: str) -> str:

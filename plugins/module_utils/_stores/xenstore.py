@@ -20,13 +20,13 @@ import time
 from typing import Dict, Iterable, List, Mapping, Optional, Sequence, Set, Tuple
 
 from .. import _interface
-from .._errors import StoreError
+from .._errors import QubeMoved, StoreError
 from .._interface import Row
 from .._plan import Change, Snapshot
 from .._selection import Selection
 from .._text import escape, show
 from . import xenwire
-from .base import Replan, Store, Watch
+from .base import Replan, Store, Watch, settled
 from .conversing import Down, Failure
 from .xendomains import Domains, domid_of
 from .xentree import DOMAINS, Tree, node
@@ -34,16 +34,11 @@ from .xenwire import PAYLOAD, Op, Request
 
 _KEY = r"[A-Za-z0-9_@-]+(?:/[A-Za-z0-9_@-]+)*"
 _TRIES = 50
+_READS = 5
+"""How often a qube is looked for that is another domain each time."""
+
 _LONGEST_KEY = 2047
 _HEADER_ON_BUS = 16
-
-
-class _Moved(StoreError):
-    """Some qubes are no longer where they were found by an earlier call."""
-
-    def __init__(self, message: str, qubes: List[str]) -> None:
-        super().__init__(message)
-        self.qubes = qubes
 
 
 class XenStore(Store):
@@ -89,30 +84,31 @@ class XenStore(Store):
     # reading
 
     def read(self, wanted: Mapping[str, Selection], access: bool = False) -> Dict[str, Snapshot]:
-        try:
-            return self._read(self._located(wanted), access)
-        except _Moved as error:
-            self._domains.forget(error.qubes)
-        return self._read(self._located(wanted), access)
+        bases, failed = self._domains.located(list(wanted))
+        found, moved = self._read({qube: (base, wanted[qube]) for qube, base in bases.items()}, access)
+        for _again in range(_READS):
+            if not moved:
+                break
+            self._domains.forget(moved)
+            bases, lost = self._domains.located(moved)
+            failed.update(lost)
+            more, moved = self._read({qube: (base, wanted[qube]) for qube, base in bases.items()}, access)
+            found.update(more)
+        failed.update({qube: QubeMoved("%s: qube %s restarted meanwhile. Run again" % (self.url, show(qube))) for qube in moved})
+        return settled({qube: found[qube] for qube in wanted if qube in found}, failed)
 
-    def _located(self, wanted: Mapping[str, Selection]) -> Dict[str, Tuple[str, Selection]]:
-        self._domains.resolve(list(wanted))
-        return {qube: (self._domains.base(qube), selection) for qube, selection in wanted.items()}
-
-    def _read(self, wanted: Mapping[str, Tuple[str, Selection]], access: bool, transaction: int = 0) -> Dict[str, Snapshot]:
+    def _read(self, wanted: Mapping[str, Tuple[str, Selection]], access: bool, transaction: int = 0) -> Tuple[Dict[str, Snapshot], List[str]]:
+        """What qubes hold, and those that are no longer where they were found."""
         # A name that no node can have is that of a key that is not there.
         asked = [(qube, base, key) for qube, (base, selection) in wanted.items() for key in selection.exact if _can_be(key)]
         denied: Dict[str, List[str]] = {qube: [] for qube in wanted}
         asked += self._walk([(qube, base, selection) for qube, (base, selection) in wanted.items() if selection.globs], denied, transaction)
-        # In one go with the keys: alone it would double the time of a lookup.
-        proofs = self._domains.proofs(wanted)
-        replies = self._tree.ask(proofs + [(Op.READ, node(base + key)) for _qube, base, key in asked], transaction)
-        moved = self._domains.moved(wanted, replies)
-        if moved:
-            raise _Moved("%s: qube %s restarted meanwhile. Run again" % (self.url, ", ".join(map(show, moved))), moved)
+        # In one go with the keys, for alone it would double the time of a lookup; and behind them, for who is there then was there before.
+        replies = self._tree.ask([(Op.READ, node(base + key)) for _qube, base, key in asked] + self._domains.proofs(wanted), transaction)
+        moved = self._domains.moved(wanted, replies[len(asked):])
         snapshots = {qube: Snapshot({}, frozenset(), {}) for qube in wanted}
         empty = []
-        for place, reply in zip(asked, replies[len(proofs):]):
+        for place, reply in zip(asked, replies):
             qube, _base, key = place
             if isinstance(reply, Failure):
                 if reply == "EACCES":
@@ -126,7 +122,9 @@ class XenStore(Store):
         either = self._add_empty(snapshots, empty, transaction)
         for qube in wanted:
             snapshots[qube] = snapshots[qube]._replace(denied=frozenset(denied[qube]), either=frozenset(either.get(qube, ())))
-        return self._with_access(snapshots, wanted, transaction) if access else snapshots
+        if access:
+            moved += self._add_access(snapshots, {qube: base for qube, (base, _selection) in wanted.items() if qube not in moved}, transaction)
+        return {qube: snapshot for qube, snapshot in snapshots.items() if qube not in moved}, moved
 
     def _add_empty(self, snapshots: Dict[str, Snapshot], empty: List[Tuple[str, str, str]], transaction: int) -> Dict[str, List[str]]:
         """Adds the empty keys. An empty node with others in it, or that the interface knows as a directory alone, is either: returned."""
@@ -157,13 +155,17 @@ class XenStore(Store):
             level = below
         return found
 
-    def _with_access(self, snapshots: Dict[str, Snapshot], wanted: Mapping[str, Tuple[str, Selection]], transaction: int) -> Dict[str, Snapshot]:
-        for qube, (base, _selection) in wanted.items():
-            domid = domid_of(base)
+    def _add_access(self, snapshots: Dict[str, Snapshot], bases: Mapping[str, str], transaction: int) -> List[str]:
+        """Adds what each qube may do with its keys; returns the qubes whose keys went away meanwhile."""
+        moved = []
+        for qube, base in bases.items():
             keys = [*snapshots[qube].values, *snapshots[qube].either]
             lists = self._tree.permissions([base + key for key in keys], transaction)
-            snapshots[qube] = snapshots[qube]._replace(access={key: entries.of(domid) for key, entries in zip(keys, lists)})
-        return snapshots
+            if None in lists:
+                moved.append(qube)
+            access = {key: entries.of(domid_of(base)) for key, entries in zip(keys, lists) if entries is not None}
+            snapshots[qube] = snapshots[qube]._replace(access=access)
+        return moved
 
     # watching
 
@@ -206,14 +208,16 @@ class XenStore(Store):
         return int(reply.rstrip(b"\0"))
 
     def _change(self, qube: str, base: str, selection: Selection, replan: Replan, access: bool, transaction: int) -> List[Change]:
-        try:
-            found = self._read({qube: (base, selection)}, access, transaction)[qube]
-        except _Moved:
-            raise self._tree.error("qube %s restarted meanwhile; none of its keys was written. Run again" % show(qube)) from None
-        changes = replan(found)
+        found, moved = self._read({qube: (base, selection)}, access, transaction)
+        if moved:
+            raise self._moved(qube)
+        changes = replan(found[qube])
         self._write(qube, base, [change for change in changes if change.after != change.before or not change.access_after], transaction)
         self._allow(qube, base, [change for change in changes if change.access_after], transaction)
         return changes
+
+    def _moved(self, qube: str) -> QubeMoved:
+        return QubeMoved("%s: qube %s restarted meanwhile; none of its keys was written. Run again" % (self.url, show(qube)))
 
     def _write(self, qube: str, base: str, changes: Sequence[Change], transaction: int) -> None:
         written = {change.key: change.after for change in changes if change.after is not None}
@@ -251,8 +255,10 @@ class XenStore(Store):
             return
         domid = domid_of(base)
         lists = self._tree.permissions([base + change.key for change in changes], transaction)
+        if None in lists:
+            raise self._moved(qube)
         requests = [(Op.SET_PERMS, node(base + change.key) + entries.with_access(domid, change.access_after))
-                    for change, entries in zip(changes, lists)]
+                    for change, entries in zip(changes, lists) if entries is not None]
         self._carry_out(qube, [change.key for change in changes], requests, transaction)
 
     def _carry_out(self, qube: str, keys: Sequence[str], requests: Sequence[Request], transaction: int) -> None:

@@ -113,13 +113,13 @@ class Tree:
                 return listing
         return None
 
-    def permissions(self, paths: Sequence[str], transaction: int = 0) -> List[Permissions]:
-        """The permissions of nodes that are there."""
+    def permissions(self, paths: Sequence[str], transaction: int = 0) -> List[Optional[Permissions]]:
+        """The permissions of nodes; None for one that is not there."""
         replies = self.ask([(Op.GET_PERMS, node(path)) for path in paths], transaction)
         for path, reply in zip(paths, replies):
-            if isinstance(reply, Failure):
+            if isinstance(reply, Failure) and reply != "ENOENT":
                 raise self.error("it answered %s for the permissions of %s" % (escape(reply), show(path)))
-        return [Permissions(tuple(reply.decode("ascii").rstrip("\0").split("\0"))) for reply in replies]
+        return [None if isinstance(reply, Failure) else Permissions(tuple(reply.decode("ascii").rstrip("\0").split("\0"))) for reply in replies]
 
     def watch(self, path: str) -> Watch:
         """A watch on one node and what is below it."""
