@@ -22,7 +22,7 @@ import signal
 import subprocess
 import threading
 import time
-from typing import Dict, List, NamedTuple, Optional, Set, Union
+from typing import Dict, List, NamedTuple, Optional, Sequence, Set, Union
 
 TIMEOUT = 30.0
 """Seconds that a program has, where nobody says anything else."""
@@ -74,8 +74,9 @@ class Ended(NamedTuple):
 class _Program(subprocess.Popen):
     """A program that runs, and what it has started."""
 
-    def __init__(self, command: List[str], folder: Optional[str]) -> None:
-        super().__init__(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, start_new_session=True)
+    def __init__(self, command: List[str], folder: Optional[str], kept_open: Sequence[int]) -> None:
+        super().__init__(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0, start_new_session=True,
+                         pass_fds=kept_open)
 
     def has_ended(self) -> bool:
         """Looks only: until it is waited for, its number is no other process's, so that what is left of its group can be ended."""
@@ -98,14 +99,16 @@ class _Running:
     over = False
 
 
-def run(command: List[str], payload: bytes = b"", timeout: float = TIMEOUT, most: int = KEPT, folder: Optional[str] = None) -> Ended:
+def run(command: List[str], payload: bytes = b"", timeout: float = TIMEOUT, most: int = KEPT, folder: Optional[str] = None,
+        kept_open: Sequence[int] = ()) -> Ended:
     """Runs a program to its end, and keeps ``most`` bytes of each of its outputs; the rest is read and dropped.
 
+    It runs in ``folder``, and has the descriptors ``kept_open`` by their numbers.
     ``NotRun`` where it cannot be started, ``TimedOut`` where it does not end in time.
     """
     end = time.monotonic() + timeout
     refuse_to_go_on_when_ending()
-    program = _start(command, folder)
+    program = _start(command, folder, kept_open)
     try:
         outputs = _converse(program, payload, end, most)
         _await(program, end)
@@ -129,9 +132,9 @@ def end_all() -> None:
             program.kill_all()
 
 
-def _start(command: List[str], folder: Optional[str]) -> _Program:
+def _start(command: List[str], folder: Optional[str], kept_open: Sequence[int]) -> _Program:
     try:
-        program = _Program(command, folder)
+        program = _Program(command, folder, kept_open)
     except (OSError, ValueError) as error:
         raise NotRun("%s cannot be run: %s" % (command[0], getattr(error, "strerror", None) or error)) from None
     with _Running.lock:

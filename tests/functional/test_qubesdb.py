@@ -28,7 +28,7 @@ from ansible_collections.qubes.vmconfig.plugins.module_utils import _inspect
 from ansible_collections.qubes.vmconfig.plugins.module_utils._apply import Task, apply
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import QubeMissing, Refused, SomeUnread, Stopped, StoreError, VmconfigError
 from ansible_collections.qubes.vmconfig.plugins.module_utils._files import Lock, locked
-from ansible_collections.qubes.vmconfig.plugins.module_utils._stores import opening, qubesdbwire
+from ansible_collections.qubes.vmconfig.plugins.module_utils._stores import late, opening, qubesdbwire
 from harness import SEED, change, opened, read, select, wait_until, within
 from playing import keys, keys_info, look_up, play, said
 
@@ -138,7 +138,7 @@ def test_a_prefix_that_is_another_keys_beginning(qubes):
     for name in ("a", "ab", "a/b", "a-b"):
         qubes.put("work", "qubes-service/" + name, "1")
     applied(qubes, {"work": {"qubes-service/a": None}})
-    assert [key for key in qubes.keys("work") if key.startswith("qubes-service/a")] == ["qubes-service/ab", "qubes-service/a/b", "qubes-service/a-b"]
+    assert [key for key in qubes.keys("work") if key.startswith("qubes-service/a")] == ["qubes-service/a-b", "qubes-service/a/b", "qubes-service/ab"]
     with store_of(qubes) as store:
         assert set(read(store, "qubes-service/a/*")) == {"qubes-service/a/b"}
         assert set(read(store, "qubes-service/ab")) == {"qubes-service/ab"}
@@ -235,7 +235,7 @@ def test_how_long_it_lasts_and_the_setting_that_would(qubes):
 def test_the_qubes_are_the_sockets(qubes):
     qubes.add("x.ro", {})
     qubes.add("dom0", {"name": "dom0"})
-    os.symlink("qubesdb.dom0.sock", os.path.join(qubes.folder, "qubesdb.sock"))
+    assert os.path.realpath(os.path.join(qubes.folder, "qubesdb.sock")) == os.path.join(qubes.folder, "qubesdb.dom0.sock")
     for name in ("qubesdb.sock.pid", "qubesdb..sock", "qubesdb.-x.sock", "qubesdb.a b.sock", "other.sock"):
         with open(os.path.join(qubes.folder, name), "w", encoding="ascii"):
             pass
@@ -675,6 +675,253 @@ def test_a_daemon_that_comes_back_empty_at_the_first_change(qubes, kind, path):
             # It may be asked in the moment in which nobody listens.
             applied(qubes, declared)
     assert qubes.keys("work") == {"qubes-timezone": b"Asia/Tokyo", "vm-config/a": b"1", "vm-config/b": b"2"}
+
+
+# -- answers that come late --
+
+
+@pytest.fixture(name="mortal")
+def daemon_that_a_sigpipe_ends():
+    """As the real one, where it was not started with the signal ignored: it really dies. It serves one qube."""
+    with qubesdblab.QubesdbLab() as lab:
+        lab.add("work", WORK)
+        lab.expose()
+        yield lab
+
+
+def takers():
+    """The processes that take late answers, by their numbers."""
+    found = set()
+    for number in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError), open("/proc/%s/cmdline" % number, "rb") as stream:
+            if late.MARK.encode() in stream.read():
+                found.add(int(number))
+    return found
+
+
+@contextlib.contextmanager
+def taken_by_one():
+    """In the block one process more takes late answers, and at its end, soon, no more."""
+    before = takers()
+    found = []
+    yield found
+    within_seconds = time.monotonic() + 10
+    while takers() - before and time.monotonic() < within_seconds:
+        time.sleep(0.02)
+    assert not takers() - before
+
+
+SILENT = {
+    "reading": lambda store: read(store, "qubes-timezone", "vm-config/*"),
+    "reading all": lambda store: _inspect.read(store, ["*"], select("*")),
+    "writing": lambda store: change(store, {"qubes-timezone": b"Asia/Tokyo"}),
+    "a task": lambda store: apply(store, Task({"work": {"qubes-timezone": "Asia/Tokyo"}})),
+    "watching": lambda store: store.watch("work", "qubes-timezone"),
+}
+
+
+@pytest.mark.parametrize("task", SILENT)
+def test_a_daemon_that_was_silent_for_too_long_lives_when_it_goes_on(mortal, task):
+    with taken_by_one(), store_of(mortal, TIMEOUT) as store:
+        mortal.freeze("work")
+        with within(TIMEOUT + GRACE), pytest.raises(StoreError, match="store_timeout"):
+            SILENT[task](store)
+        mortal.thaw("work")
+        time.sleep(0.1)
+        assert mortal.died() is None
+        assert mortal.keys("work") == WORK
+        # And what it answered late is no answer to what is asked next.
+        assert read(store, "qubes-timezone", "qubes-service/cups") == WORK
+
+
+def test_a_daemon_that_is_silent_after_a_write_lives_and_has_done_it(mortal):
+    with store_of(mortal, TIMEOUT) as store, taken_by_one():
+        read(store, "qubes-timezone")
+        update = store._daemon("work").update
+
+        def frozen_before_it_writes(reading, replan):
+            return update(reading, lambda found: (mortal.freeze("work"), replan(found))[1])
+
+        store._daemon("work").update = frozen_before_it_writes
+        with within(TIMEOUT + GRACE), pytest.raises(StoreError, match="perhaps"):
+            change(store, {"qubes-timezone": b"Asia/Tokyo", "vm-config/x": b"1"})
+        mortal.thaw("work")
+        wait_until(lambda: mortal.keys("work").get("vm-config/x") == b"1")
+        assert mortal.died() is None
+
+
+def test_an_answer_of_megabytes_that_comes_late_is_taken_to_its_end(mortal):
+    for number in range(1000):
+        mortal.put("work", "vm-config/k%03d" % number, b"x" * 3000)
+    with taken_by_one(), store_of(mortal, TIMEOUT) as store:
+        mortal.freeze("work")
+        with pytest.raises(StoreError, match="store_timeout"):
+            read(store, "vm-config/*")
+        mortal.thaw("work")
+    assert mortal.died() is None
+
+
+def test_without_one_who_takes_it_the_late_answer_ends_the_daemon(mortal, monkeypatch):
+    """The peer really dies, so the tests above say something."""
+    monkeypatch.setattr(late, "take", lambda connection: connection.close())
+    with store_of(mortal, TIMEOUT) as store:
+        mortal.freeze("work")
+        with pytest.raises(StoreError, match="store_timeout"):
+            read(store, "qubes-timezone")
+        with contextlib.suppress(qubesdblab.LabError):
+            mortal.thaw("work")
+        wait_until(lambda: mortal.died() is not None)
+    assert mortal.died() == signal.SIGPIPE
+
+
+def test_a_task_that_is_ended_leaves_no_daemon_to_die(mortal):
+    """By an exception in it, such as Ctrl-C is."""
+    def interrupted(signal_number, frame):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupted)
+    try:
+        with taken_by_one(), store_of(mortal) as store:
+            mortal.freeze("work")
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
+            with pytest.raises(KeyboardInterrupt):
+                read(store, "qubes-timezone")
+            mortal.thaw("work")
+            time.sleep(0.1)
+            assert mortal.died() is None
+    finally:
+        signal.signal(signal.SIGALRM, before)
+
+
+def test_who_takes_late_answers_does_so_for_a_while(qubes, monkeypatch):
+    monkeypatch.setattr(late, "SECONDS", 1)
+    qubes.freeze("work")
+    before = takers()
+    with store_of(qubes, TIMEOUT) as store, pytest.raises(StoreError):
+        read(store, "qubes-timezone")
+    found = takers() - before
+    assert len(found) == 1
+    with within(4):
+        wait_until(lambda: not takers() & found)
+    qubes.thaw("work")
+
+
+def test_who_takes_late_answers_takes_no_more_than_is_agreed_on(qubes, monkeypatch):
+    monkeypatch.setattr(late, "MOST", 200000)
+    qubes.rule("work", "endless")
+    before = takers()
+    with store_of(qubes, TIMEOUT) as store, pytest.raises(StoreError):
+        read(store, "vm-config/*")
+    with within(10):
+        wait_until(lambda: not takers() - before)
+
+
+def test_who_takes_late_answers_is_small_and_keeps_nothing_else(fleet):
+    """One process for all daemons; it holds their connections and no other descriptor, and no pipe that somebody waits for."""
+    names = ["vm%02d" % number for number in range(5)]
+    for name in names:
+        fleet.freeze(name)
+    before = takers()
+    waits, told = os.pipe()
+    os.set_inheritable(told, True)
+    with store_of(fleet, TIMEOUT) as store, pytest.raises(SomeUnread):
+        store.read({name: select("qubes-timezone") for name in fleet.qubes()})
+    os.close(told)
+    os.set_blocking(waits, False)
+    assert os.read(waits, 1) == b""
+    os.close(waits)
+    number, = takers() - before
+    links = {int(name): os.readlink("/proc/%d/fd/%s" % (number, name)) for name in os.listdir("/proc/%d/fd" % number)}
+    assert {links.pop(stream) for stream in (0, 1, 2)} == {"/dev/null"}
+    assert [link.partition(":")[0] for link in links.values()] == ["socket"] * len(names)
+    with open("/proc/%d/status" % number, encoding="ascii") as stream:
+        status = dict(line.split(":", 1) for line in stream)
+    print("resident memory of who takes late answers:", status["VmRSS"].strip())
+    assert int(status["VmRSS"].split()[0]) < 20000
+    assert os.getsid(number) == number or os.getsid(number) not in (os.getsid(0), 0)
+    for name in names:
+        fleet.thaw(name)
+    with within(10):
+        wait_until(lambda: number not in takers())
+
+
+def test_nobody_waits_for_who_takes_late_answers(qubes, tmp_path):
+    """Neither Ansible for its module, nor who started Ansible."""
+    qubes.freeze("work")
+    before = takers()
+    begun = time.monotonic()
+    results = play(tmp_path, {
+        "info": keys_info(store=qubes.url, qubes=["work"], store_timeout=0.5),
+        "lookup": look_up("qubes-timezone", qube="work", store=qubes.url, store_timeout=0.5),
+    }).results
+    assert "store_timeout" in results["info"]["msg"]
+    assert time.monotonic() - begun < late.SECONDS / 2
+    assert takers() - before, "a module, and a lookup, leave one behind"
+    qubes.thaw("work")
+    with within(10):
+        wait_until(lambda: not takers() - before)
+
+
+@pytest.mark.parametrize("goes", ["before it is opened", "while it is read"])
+def test_who_ends_while_all_are_read_is_left_out(qubes, goes):
+    """Between the listing and the connection, and after it; who was named is an error, and the others are told."""
+    for asked in (None, ["*"], ["personal", "*"], ["work", "*"]):
+        with store_of(qubes) as store:
+            listed = store.qubes
+
+            def end_it():
+                found = listed()
+                if "work" in found and goes == "before it is opened":
+                    qubes.end("work")
+                elif "work" in found:
+                    qubes.freeze("work")
+                    threading.Timer(0.3, qubes.end, ["work"]).start()
+                return found
+
+            store.qubes = end_it
+            if asked and "work" in asked:
+                with pytest.raises(SomeUnread, match="'work' is not in") as caught:
+                    _inspect.read(store, asked, select("qubes-timezone"))
+                assert list(caught.value.found) == ["personal"]
+            else:
+                assert list(_inspect.read(store, asked, select("qubes-timezone"))) == ["personal"]
+        wait_until(lambda: "work" not in os.listdir(qubes.folder))
+        qubes.restart("work", WORK)
+
+
+def test_one_that_was_killed_is_told_from_one_that_ended(qubes):
+    """Its socket is there, so something is wrong with it."""
+    qubes.kill("work")
+    with store_of(qubes) as store, pytest.raises(SomeUnread, match="left the socket behind") as caught:
+        _inspect.read(store, ["*"], select("qubes-timezone"))
+    assert list(caught.value.found) == ["personal"]
+
+
+def test_a_daemon_of_a_qube_called_self_is_not_the_own_one(qubes):
+    qubes.add("dom0", {"qubes-timezone": "UTC"})
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(os.path.join(qubes.folder, "qubesdb.self.sock"))
+        with store_of(qubes) as store:
+            assert store.qubes() == ["dom0", "personal", "work"]
+
+
+@pytest.mark.parametrize("one, other", [("self", "dom0"), ("dom0", "self"), ("self", "work"), ("work", "alias"), ("alias", "work")])
+def test_two_names_of_one_daemon_in_every_task(qubes, one, other):
+    qubes.add("dom0", {"qubes-vm-type": "AdminVM"})
+    if "work" in (one, other) and "self" in (one, other):
+        os.unlink(os.path.join(qubes.folder, "qubesdb.sock"))
+        os.symlink("qubesdb.work.sock", os.path.join(qubes.folder, "qubesdb.sock"))
+    if "alias" in (one, other):
+        os.symlink("qubesdb.work.sock", os.path.join(qubes.folder, "qubesdb.alias.sock"))
+    says = "the qubes '%s' and '%s' are the same one; name it once" % (one, other)
+    with store_of(qubes) as store:
+        for task in (
+                lambda: apply(store, Task({"personal": {"vm-config/a": "z"}, one: {"vm-config/a": "x"}, other: {"vm-config/a": "y"}})),
+                lambda: apply(store, Task({one: {"vm-config/a": "x"}, other: {"vm-config/a": "x"}}, missing="skip", check_mode=True)),
+                lambda: _inspect.read(store, [one, other], select("qubes-timezone"))):
+            with pytest.raises(StoreError, match=says):
+                task()
+    assert not [entry for qube in ("dom0", "work", "personal") for entry in qubes.writes(qube)]
 
 
 def test_two_names_of_one_daemon(qubes):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import select
 import selectors
 import socket
 import time
@@ -85,6 +86,7 @@ class Stream:
         self.owed = bytearray()
         self.closed = False
         self.paused = False
+        self.ended = False  # the other end sends nothing more, and still reads
         self.sent = 0  # bytes, in all
         self._expected = READABLE
         connection.setblocking(False)
@@ -93,12 +95,12 @@ class Stream:
     def ready(self, events: int) -> None:
         if events & WRITABLE:
             self.flush()
-        if events & READABLE:
+        if events & READABLE and not self.ended:
             self.receive()
 
     def receive(self) -> bool:
         """Takes what is there; false when that was nothing."""
-        if self.closed or self.paused:
+        if self.closed or self.paused or self.ended:
             return False
         try:
             size = self.connection.recv_into(self.loop.buffer)
@@ -106,6 +108,11 @@ class Stream:
             return False
         except OSError:
             self.lost(reset=True)
+            return False
+        if not size and self._is_read():
+            self.ended = True
+            self._expect()
+            self.finished()
             return False
         if not size:
             self.lost(reset=False)
@@ -132,19 +139,20 @@ class Stream:
     def close(self) -> None:
         if not self.closed:
             self.closed = True
-            if not self.paused:
+            if not self.paused and self._expected:
                 self.loop.remove(self.connection)
             self.connection.close()
 
     def pause(self) -> None:
         """Neither reads nor writes until resume()."""
         self.paused = True
-        self.loop.remove(self.connection)
+        if self._expected:
+            self.loop.remove(self.connection)
 
     def resume(self) -> None:
         self.paused = False
-        self._expected = READABLE
-        self.loop.add(self.connection, self.ready, self.last)
+        self._expected = 0
+        self._expect()
 
     def catch_up(self) -> None:
         """Takes all that is there, and its end."""
@@ -159,8 +167,24 @@ class Stream:
         """The other end has closed; `reset`: and left something unread."""
         self.close()
 
+    def finished(self) -> None:
+        """The other end sends nothing more, and still reads."""
+        self.lost(reset=False)
+
+    def _is_read(self) -> bool:
+        """Whether the other end, which sends nothing more, still reads."""
+        poll = select.poll()
+        poll.register(self.connection, 0)
+        return not poll.poll(0)
+
     def _expect(self) -> None:
-        expected = READABLE | (WRITABLE if self.owed else 0)
-        if expected != self._expected:
-            self._expected = expected
-            self.loop.expect(self.connection, expected)
+        expected = (0 if self.ended else READABLE) | (WRITABLE if self.owed else 0)
+        before, self._expected = self._expected, expected
+        if expected == before:
+            return
+        if not expected:
+            self.loop.remove(self.connection)
+            return
+        if not before:
+            self.loop.add(self.connection, self.ready, self.last)
+        self.loop.expect(self.connection, expected)

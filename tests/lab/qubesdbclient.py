@@ -145,7 +145,7 @@ class Client(Stream):
         if not self.owed:
             self._reply_sent_last = self._reply_last
             self._reply_owed = False
-            if self._closing:
+            if self._closing or self.ended and not self.pending and not self.held:
                 self.close()
         elif self._blocked_at != self.sent:
             self._blocked_at = sent = self.sent
@@ -192,6 +192,11 @@ class Client(Stream):
         self.close()
         if not self.held:
             self.go_on()  # a daemon that has a request carries it out, whoever is left to hear of it
+
+    def finished(self) -> None:
+        """It is answered, and then hung up on."""
+        self.received.clear()
+        self.go_on()
 
     def close(self) -> None:
         super().close()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from qubesdbrules import Rule
 
 CLIENTS_MAX = 256
-BACKLOG = 64
+BACKLOG = 5
 
 
 class Fault(NamedTuple):
@@ -152,7 +152,8 @@ class Daemon:
             self.clients.append(client)
             for other in [other for other in self.clients if other.pid == client.pid and other is not client]:
                 other.catch_up()  # it may have been closed before this one was opened
-            others = [other.socket for other in self.clients if other.pid == client.pid and other is not client]
+            # One that has ended is waited for by nobody but who takes its late answers.
+            others = [other.socket for other in self.clients if other.pid == client.pid and other is not client and not other.ended]
             if others:
                 self.blame("second: process %d connects to %s while it has %s", client.pid, client.socket, ", ".join(others))
             if len(self.clients) == CLIENTS_MAX + 1:

@@ -68,6 +68,16 @@ class QubesdbLab(Lab):
         """A new daemon at the same sockets."""
         self.call("restart", qube=qube, keys=_as_bytes(keys or {}))
 
+    def expose(self) -> None:
+        """From now on a SIGPIPE ends the process, as it ends a daemon that nobody has started with that signal ignored: all daemons at once."""
+        self.call("expose")
+
+    def died(self) -> Optional[int]:
+        """The signal that ended the process; None while it runs."""
+        assert self._peer
+        status = self._peer.poll()
+        return None if status is None else -status
+
     def freeze(self, qube: str) -> None:
         """Stops it in its tracks: clients connect, and hear nothing until thaw()."""
         self.call("freeze", qube=qube)

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import sys
 from typing import Any, Dict, List, Mapping
 
@@ -16,7 +18,7 @@ from qubesdbdaemon import Daemon  # noqa: E402
 from qubesdbprotocol import Entry  # noqa: E402
 from qubesdbrules import Rule  # noqa: E402
 
-OWN = "self"
+OWN, DOM0 = "self", "dom0"
 SOCKET, OWN_SOCKET = "qubesdb.%s.sock", "qubesdb.sock"
 
 
@@ -44,6 +46,8 @@ class Peer(peer.Peer):
             if qube in self._daemons or "/" in qube or not qube:
                 raise ValueError("cannot add %r" % qube)
             path = os.path.join(self.folder, OWN_SOCKET if qube == OWN else SOCKET % qube)
+            if qube == DOM0:
+                self._link(path)
             daemon = Daemon(self.loop, path, path[:-len("sock")] + "ro.sock" if twin else "")
             try:
                 daemon.start(keys)
@@ -52,11 +56,18 @@ class Peer(peer.Peer):
                 raise
             self._daemons[qube] = daemon
 
+    def _link(self, path: str) -> None:
+        """Dom0's daemon is its own qube's too, and makes the link to itself."""
+        own = os.path.join(self.folder, OWN_SOCKET)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(own)
+        os.symlink(path, own)
+
     def do_qubes(self) -> List[str]:
         return list(self._daemons)
 
     def do_keys(self, qube: str) -> Dict[str, bytes]:
-        return {path[1:].decode(): value for path, value in self._daemon(qube).database.values.items()}
+        return {path[1:].decode(): value for path, value in sorted(self._daemon(qube).database.values.items())}
 
     def do_put(self, qube: str, key: str, value: bytes) -> None:
         self._daemon(qube).put(key, value)
@@ -89,6 +100,10 @@ class Peer(peer.Peer):
 
     def do_restart(self, qube: str, keys: Mapping[str, bytes]) -> None:
         self._daemon(qube).restart(keys)
+
+    @staticmethod
+    def do_expose() -> None:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
 
     def do_freeze(self, qube: str) -> None:
         self._daemon(qube).freeze()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from typing import Dict, List, Optional, Sequence
 
 from .. import _interface
@@ -33,6 +34,7 @@ from .work import Work
 
 _SOCKET = re.compile(r"qubesdb\.([A-Za-z][A-Za-z0-9_.-]*)\.sock")
 _SHOWN_SETTINGS = 20
+_REMOVING = 0.01
 
 
 class QubesDb(SideBySide):
@@ -110,7 +112,11 @@ class QubesDb(SideBySide):
 
     def _see_that_it_runs(self, qube: str) -> None:
         """``QubeMissing`` where its daemon has ended since it was looked for: that is no other's failure."""
-        if not os.path.lexists(self._socket(qube, True)):
+        socket = self._socket(qube, True)
+        if os.path.lexists(socket):
+            # A daemon that ends closes its socket first, and removes it then.
+            time.sleep(_REMOVING)
+        if not os.path.lexists(socket):
             raise self._missing(qube, names(self.qubes()))
 
     # reading and writing
@@ -131,7 +137,8 @@ class QubesDb(SideBySide):
             raise
 
     def _updating(self, qube: str, update: Update) -> Job:
-        self._see_that_it_runs(qube)
+        if not os.path.lexists(self._socket(qube, True)):
+            self._see_that_it_runs(qube)
         return (yield from self._daemon(qube).update(reading_of(update.selection), update.replan))
 
     def _lock(self) -> Lock:

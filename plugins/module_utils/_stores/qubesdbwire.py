@@ -10,8 +10,8 @@ The protocol is that of qubes-core-qubesdb 4.3: a header of 72 bytes, then data.
 built for the system's Python alone, has no timeout, and sends half of a write again after the daemon was restarted.
 
 A daemon serves its clients one after the other and waits for each, so a slow client holds up all others, and some things
-end it. Hence whole messages, few of them ahead of their replies, every reply read before a connection is closed, and one
-connection to a daemon at a time.
+end it. Hence whole messages, few of them ahead of their replies, every reply read before a connection is closed (late ones by
+another process), and one connection to a daemon at a time.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import time
 from collections import deque
 from typing import Any, Dict, Generator, List, NamedTuple, Optional, Sequence, Tuple, Union
 
+from . import late
 from .conversing import Down, Failure, TimedOut, number_of_connection
 from .work import Ended, Work
 
@@ -129,6 +130,7 @@ class Conversation:
                 what = "answer" if self._connected else "accept a connection"
                 raise TimedOut("it does not %s within %g seconds (store_timeout)" % (what, self.timeout))
         except OSError as error:
+            self._ahead.clear()
             raise self._down(Down("the connection ended: %s" % (error.strerror or error))) from None
         except Down as error:
             raise self._down(error) from None
@@ -166,6 +168,7 @@ class Conversation:
         if data:
             self._send()
         elif self._ahead:
+            self._ahead.clear()
             raise Down("it closed the connection")
 
     def _send(self) -> None:
@@ -277,9 +280,12 @@ class Conversation:
         return True
 
     def close(self) -> None:
-        """Hangs up. Between exchanges nothing is under way that the daemon would still answer."""
+        """Hangs up; where the daemon has still to answer, it is left to ``late``."""
         if self._socket is not None:
-            self._socket.close()
+            if self._ahead and self._owner == os.getpid():
+                late.take(self._socket)
+            else:
+                self._socket.close()
         self._socket = None
         self._connected = False
         self._unsent = b""
@@ -315,6 +321,7 @@ class Running(Work):
     def __exit__(self, *error: object) -> None:
         for conversation in self._waiting.values():
             conversation.close()
+        late.leave()
 
     def _go_on(self, name: str, news: Union[None, List[Reply], Down]) -> None:
         """Tells a job what it waited for, and as long as it gets its answers at once the next ones too."""
