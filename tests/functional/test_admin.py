@@ -9,6 +9,7 @@ The lab's qubesd says what it was asked, and is looked at past its API. A client
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -22,10 +23,10 @@ import pytest
 import yaml
 from ansible_collections.qubes.vmconfig.plugins.module_utils import _inspect
 from ansible_collections.qubes.vmconfig.plugins.module_utils._apply import Task, apply
-from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import QubeMissing, Stopped, StoreError, VmconfigError
+from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import QubeMissing, SomeUnread, Stopped, StoreError, VmconfigError
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores import adminapi, opening
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.threads import Threads
-from harness import ESCAPES, opened, read, wait_until, within
+from harness import ESCAPES, opened, read, select, wait_until, within
 from namespaces import unshared
 from playing import command, keys, keys_info, keys_wait, look_up, play, said
 
@@ -222,6 +223,39 @@ def test_a_qube_that_is_not_there(work):
     assert opened("admin").qubes() == ["work"]
     with pytest.raises(QubeMissing):
         read(opened("admin"), "vm-config/x", qube="self")
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["qubesd does not know it", "policy refuses"])
+@pytest.mark.parametrize("asked_for", [None, ["*"], ["other", "*"], ["work", "*"]], ids=str)
+def test_one_that_is_removed_while_all_are_read(work, asked_for, refused):
+    """Once it is gone qubesd says so, or already qrexec's policy refuses: in a management qube it knows no such target."""
+    work.add("other", features={"vm-config.x": "1"})
+    with contextlib.closing(opened("admin")) as store:
+        listed = store.qubes
+
+        def and_remove_it():
+            found = listed()
+            if "work" in found:
+                store.qubes = listed
+                work.remove("work")
+                if refused:
+                    work.refuse(target="work")
+            return found
+
+        store.qubes = and_remove_it
+        if asked_for and "work" in asked_for:
+            with pytest.raises(SomeUnread, match="'work' is not in admin") as caught:
+                _inspect.read(store, asked_for, select("vm-config/*", "qubes-timezone"))
+            assert list(caught.value.found) == ["other"]
+        else:
+            assert list(_inspect.read(store, asked_for, select("vm-config/*", "qubes-timezone"))) == ["other"]
+
+
+def test_one_of_which_policy_lets_nothing_be_read_is_there_all_the_same(work):
+    work.refuse(target="work")
+    with contextlib.closing(opened("admin")) as store:
+        found = _inspect.read(store, ["*"], select("vm-config/x", "qubes-debug-mode"))
+    assert found["work"].denied == {"vm-config/x", "qubes-debug-mode"}
 
 
 def test_policy_that_does_not_let_a_key_be_read(work):

@@ -23,8 +23,12 @@ import time
 
 import pytest
 import wire
+from ansible_collections.qubes.vmconfig.plugins.module_utils import _document
 from ansible_collections.qubes.vmconfig.plugins.module_utils._apply import Task, apply
-from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Stopped, StoreError, VmconfigError
+from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import QubeMissing, Refused, Stopped, StoreError, VmconfigError
+from ansible_collections.qubes.vmconfig.plugins.module_utils._files import replace_file
+from ansible_collections.qubes.vmconfig.plugins.module_utils._plan import Change
+from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.base import Update
 from harness import FilePlace, change, opened, read, select, within
 
 TIMEOUT = 1.0
@@ -365,9 +369,166 @@ def test_kill_9_of_the_module_leaves_a_file_old_or_new(tmp_path, suffix):
         values = read(opened(url), "vm-config/*").values()
         assert len(values) in (0, len(KEYS))
         assert len(set(values)) <= 1
-    # What a killed writer left locked or lying about is in nobody's way.
+    # What a killed writer left locked or lying about is in nobody's way, and goes.
     with within(2):
         assert change(opened(url), {"vm-config/after": b"1"})
+    assert os.listdir(tmp_path) == ["store." + suffix]
+
+
+UNFINISHED = ".vmconfig-abcdefg%d"
+
+
+def test_what_no_live_process_holds_is_removed_by_the_next_writer_and_nothing_else(place, tmp_path):
+    """What killed runs leave; but not what another writes just now, or what only looks alike."""
+    for number in range(3):
+        (tmp_path / (UNFINISHED % number)).write_bytes(b"half")
+    with open(tmp_path / (UNFINISHED % 3), "wb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        others = [".vmconfig-abcdefg", ".vmconfig-abcdefghi", ".vmconfig-ABCDEFGH", "vmconfig-abcdefgh", ".vmconfig-abcdefg0~", "store.json~"]
+        for name in others:
+            (tmp_path / name).write_bytes(b"other")
+        os.mkfifo(tmp_path / (UNFINISHED % 4))
+        os.symlink("store.json", tmp_path / (UNFINISHED % 5))
+        (tmp_path / (UNFINISHED % 6)).mkdir()
+        with within(2), place.untouched():
+            read(opened(place.url), "*")
+            apply(opened(place.url), Task({"work": {"vm-config/x": "1"}}, check_mode=True))
+        assert (tmp_path / (UNFINISHED % 0)).exists(), "who only reads removes nothing"
+        with within(2):
+            assert change(opened(place.url), {"vm-config/x": b"1"})
+        kept = sorted(["store.json", *others, *(UNFINISHED % number for number in (3, 4, 5, 6))])
+        assert sorted(os.listdir(tmp_path)) == kept
+    assert change(opened(place.url), {"vm-config/x": b"2"})
+    assert UNFINISHED % 3 not in os.listdir(tmp_path)
+
+
+def test_writers_of_one_folder_remove_nothing_of_each_other(tmp_path):
+    """Without a lock on it, as those of the records of rpc."""
+    failures = []
+
+    def write(number):
+        try:
+            for turn in range(200):
+                replace_file(str(tmp_path / ("file-%d" % number)), b"%d" % turn)
+        except Exception as error:  # pylint: disable=broad-except
+            failures.append(error)
+
+    threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+    with within(30):
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert sorted(os.listdir(tmp_path)) == ["file-%d" % number for number in range(4)]
+
+
+def test_a_file_is_read_once_and_written_once_for_all_qubes(place, monkeypatch):
+    parsed, written = [], []
+    parse, write = _document.parse, _document.write_json
+    monkeypatch.setattr(_document, "parse", lambda *args: (parsed.append(1), parse(*args))[1])
+    monkeypatch.setattr(_document, "write_json", lambda data: (written.append(1), write(data))[1])
+    for number in range(30):
+        place.put("work", "vm-config/k%d" % number, b"0")
+    qubes = {"vm%d" % number: {} for number in range(200)}
+    place._store({**place._data(), **qubes})
+    result = apply(opened(place.url), Task({qube: {"vm-config/x": "1"} for qube in [*qubes, "work", "personal"]}))
+    assert len(result["qubes"]) == 202
+    assert (len(parsed), len(written)) == (1, 1)
+    with place.untouched():
+        assert not apply(opened(place.url), Task({qube: {"vm-config/x": "1"} for qube in qubes}))["changed"]
+    assert (len(parsed), len(written)) == (2, 1)
+
+
+def test_time_is_linear_in_the_qubes(tmp_path):
+    """Eight times as many qubes take no more than about eight times as long; with the square it would be 64."""
+    seconds = {}
+    for count in (100, 800):
+        place = FilePlace(str(tmp_path / "store.json"), json.dumps, json.loads)
+        qubes = {"vm%d" % number: {key: "0" for key in KEYS} for number in range(count)}
+        place._store(qubes)
+        taken = []
+        for turn in range(1, 4):
+            task = Task({qube: {key: str(turn) for key in KEYS} for qube in qubes})
+            begun = time.process_time()
+            apply(opened(place.url), task)
+            taken.append(time.process_time() - begun)
+        seconds[count] = min(taken)
+    print("seconds of CPU by the number of qubes:", seconds)
+    assert seconds[800] < 8 * seconds[100] * 2
+
+
+def test_a_refusal_while_the_file_is_locked_leaves_the_other_qubes_to_be_written(place):
+    """Somebody changed it meanwhile, in a way that makes the plan for one qube one that is refused."""
+    place._store({"work": {"vm-config/x": "0"}, "personal": {"vm-config/x": "0"}, "third": {}})
+    store = opened(place.url)
+
+    def plan_of(qube):
+        def replan(found):
+            if found.values.get("vm-config/x") == b"other":
+                raise Refused("qube %s: no" % qube)
+            return [Change("vm-config/x", found.values.get("vm-config/x"), b"1")]
+        return replan
+
+    def review(qube, found):
+        if qube == "third":
+            place.put("work", "vm-config/x", b"other")
+        return True
+
+    outcome = store.update_all({qube: Update(select("vm-config/x"), plan_of(qube)) for qube in ("work", "personal", "third")}, review)
+    assert (list(outcome.done), list(outcome.failed)) == (["personal", "third"], ["work"])
+    assert [place.get(qube, "vm-config/x") for qube in ("work", "personal", "third")] == [b"other", b"1", b"1"]
+
+
+def test_a_qube_that_left_the_file_meanwhile_stops_no_other(place):
+    store = opened(place.url)
+
+    def review(qube, found):
+        data = place._data()
+        data.pop("work", None)
+        place._store(data)
+        return True
+
+    changes = {qube: Update(select("vm-config/x"), lambda found: [Change("vm-config/x", None, b"1")]) for qube in ("work", "personal")}
+    outcome = store.update_all(changes, review)
+    assert (list(outcome.done), {qube: type(error) for qube, error in outcome.failed.items()}) == (["personal"], {"work": QubeMissing})
+    assert place._data() == {"personal": {"qubes-timezone": "Europe/Warsaw", "vm-config/x": "1"}}
+
+
+def test_a_file_that_cannot_be_written_is_said_once_for_all_qubes(tmp_path):
+    with public_folder() as folder, as_nobody() as run:
+        place = FilePlace(os.path.join(folder, "store.json"), json.dumps, json.loads)
+        os.chmod(folder, 0o555)
+        with place.untouched():
+            said = run(lambda: complains(place.url, ["cannot be written"], task=Task({"work": KEYS, "personal": KEYS})))
+    assert said.count("cannot be written") == 1
+    assert "'work', 'personal'" in said
+
+
+@pytest.mark.parametrize("name, hint", [("work", True), ("sys-net", True), ("self", False), ("a b", False), ("*", False), ("", False)])
+@pytest.mark.parametrize("suffix", ["json", "yml"])
+def test_an_empty_file_says_how_a_qube_gets_into_it(tmp_path, suffix, name, hint):
+    path = tmp_path / ("store." + suffix)
+    path.write_text("{}")
+    with pytest.raises(QubeMissing) as caught:
+        read(opened("file://%s" % path), "qubes-timezone", qube=name)
+    assert "in it are none" in str(caught.value)
+    assert ('To add it, write  "%s": {}  into the file' % name in str(caught.value)) is hint
+    if hint:
+        path.write_text('{"%s": {}}' % name)
+        assert change(opened("file://%s" % path), {"qubes-timezone": b"UTC"}, qube=name)
+
+
+@pytest.mark.parametrize("url", ["file://store.yml", "file://./store.yml", "file://a%20b/store.json", "qubesdb://run/qubes", "xenstore://socket"])
+def test_a_path_that_is_not_absolute_is_refused_with_the_absolute_form(tmp_path, monkeypatch, url):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Refused, match="its path has to be absolute") as caught:
+        opened(url)
+    kind, _slashes, path = url.partition("://")
+    absolute = "%s://%s/%s" % (kind, tmp_path, path.replace("./", ""))
+    assert absolute + ";" in str(caught.value)
+    if kind == "file":
+        assert opened(absolute).path == str(tmp_path / path.replace("./", "").replace("%20", " "))
 
 
 def test_two_runs_on_the_same_keys_both_end(lab):
@@ -468,6 +629,8 @@ def test_a_file_that_cannot_be_read():
     ("7", "mapping"),
     ("work: {", "neither JSON nor YAML"),
     ('{"work": {"a": "1", "a": "2"}}', "given twice"),
+    ('{"": {"qubes-timezone": "UTC"}}', "the name of a qube is ''"),
+    ('{" ": {}}', "the name of a qube is ' '"),
     ('{"work": null}', "'work'"),
     ('{"work": ["qubes-timezone"]}', "'work'"),
     ('{"work": "text"}', "'work'"),

@@ -86,7 +86,7 @@ class Stream:
         self.owed = bytearray()
         self.closed = False
         self.paused = False
-        self.ended = False  # the other end sends nothing more, and still reads
+        self.half_closed = False  # the other end sends nothing more, and still reads
         self.sent = 0  # bytes, in all
         self._expected = READABLE
         connection.setblocking(False)
@@ -95,12 +95,12 @@ class Stream:
     def ready(self, events: int) -> None:
         if events & WRITABLE:
             self.flush()
-        if events & READABLE and not self.ended:
+        if events & READABLE and not self.half_closed:
             self.receive()
 
     def receive(self) -> bool:
         """Takes what is there; false when that was nothing."""
-        if self.closed or self.paused or self.ended:
+        if self.closed or self.paused or self.half_closed:
             return False
         try:
             size = self.connection.recv_into(self.loop.buffer)
@@ -109,13 +109,11 @@ class Stream:
         except OSError:
             self.lost(reset=True)
             return False
-        if not size and self._is_read():
-            self.ended = True
-            self._expect()
-            self.finished()
-            return False
         if not size:
-            self.lost(reset=False)
+            if self._is_read():
+                self.finished()
+            else:
+                self.lost(reset=False)
             return False
         self.received += self.loop.buffer[:size]
         self.arrived()
@@ -171,6 +169,11 @@ class Stream:
         """The other end sends nothing more, and still reads."""
         self.lost(reset=False)
 
+    def wait_no_more(self) -> None:
+        """Only sends from now on."""
+        self.half_closed = True
+        self._expect()
+
     def _is_read(self) -> bool:
         """Whether the other end, which sends nothing more, still reads."""
         poll = select.poll()
@@ -178,7 +181,7 @@ class Stream:
         return not poll.poll(0)
 
     def _expect(self) -> None:
-        expected = (0 if self.ended else READABLE) | (WRITABLE if self.owed else 0)
+        expected = (0 if self.half_closed else READABLE) | (WRITABLE if self.owed else 0)
         before, self._expected = self._expected, expected
         if expected == before:
             return

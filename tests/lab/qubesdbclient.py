@@ -145,7 +145,7 @@ class Client(Stream):
         if not self.owed:
             self._reply_sent_last = self._reply_last
             self._reply_owed = False
-            if self._closing or self.ended and not self.pending and not self.held:
+            if self._closing or self.half_closed and not self.pending and not self.held:
                 self.close()
         elif self._blocked_at != self.sent:
             self._blocked_at = sent = self.sent
@@ -195,6 +195,7 @@ class Client(Stream):
 
     def finished(self) -> None:
         """It is answered, and then hung up on."""
+        self.wait_no_more()
         self.received.clear()
         self.go_on()
 

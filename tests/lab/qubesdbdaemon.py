@@ -153,7 +153,7 @@ class Daemon:
             for other in [other for other in self.clients if other.pid == client.pid and other is not client]:
                 other.catch_up()  # it may have been closed before this one was opened
             # One that has ended is waited for by nobody but who takes its late answers.
-            others = [other.socket for other in self.clients if other.pid == client.pid and other is not client and not other.ended]
+            others = [other.socket for other in self.clients if other.pid == client.pid and other is not client and not other.half_closed]
             if others:
                 self.blame("second: process %d connects to %s while it has %s", client.pid, client.socket, ", ".join(others))
             if len(self.clients) == CLIENTS_MAX + 1:
