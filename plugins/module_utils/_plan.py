@@ -218,8 +218,8 @@ def _commits(changes: List[Change], wanted: Wanted) -> List[Change]:
     changed = frozenset([change.key for change in changes])
     again = []
     for key, value in wanted.keys.items():
-        found = _interface.find(key)
-        if value is not None and found and found.row.commits and key not in changed:
+        found = _interface.find(key) if value is not None and key not in changed else None
+        if found and found.row.commits:
             if any(other.startswith(key + found.row.commits) for other in changed):
                 again.append(Change(key, value, value))
     return again
@@ -236,9 +236,11 @@ def _refuse_protected(qube: str, changes: List[Change], wanted: Wanted) -> None:
 
 
 def _change(key: str, after: Optional[bytes], wanted: Wanted, found: Snapshot) -> Optional[Change]:
-    if after is None and key in found.defaults:
+    before = found.values.get(key)
+    if before is None and after is not None and key in found.either:
+        before = b""
+    elif after is None and key in found.defaults:
         return None
-    before = found.values.get(key, b"" if after is not None and key in found.either else None)
     if wanted.access == INHERIT or after is None:
         return Change(key, before, after) if before != after else None
     access = found.access.get(key)
