@@ -161,7 +161,7 @@ def write_yaml(data: Dict[str, Dict[str, Any]]) -> str:
     yaml = _yaml("the file is YAML")
     _refuse_large(_room(data))
 
-    class Dumper(yaml.SafeDumper):
+    class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):
         """With the tag."""
 
         def ignore_aliases(self, data):

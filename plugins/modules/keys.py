@@ -30,7 +30,7 @@ options:
   qubes:
     description:
       - For each qube, by its name, its domid or as V(self), the keys and their values. An empty name is an error before
-        any store is opened, and so is V(*).
+        any store is opened, and so is V(*). Two names of one qube are an error too.
       - V(null) removes a key. A key that is not mentioned is left alone.
       - Keys with a type take YAML's types and text alike. Free text takes strings alone, because YAML has changed what
         is not quoted by then (V(12:30) is 750, V(1.10) is 1.1).
@@ -90,7 +90,7 @@ options:
     default: false
   missing:
     description:
-      - What to do about a qube that is not in the store. V(skip) leaves it out and reports it in RV(missing).
+      - What to do about a qube that is not in the store. V(skip) leaves it out and reports it in RV(missing), also where it goes away before it is written.
     type: str
     choices: [fail, skip]
     default: fail

@@ -24,6 +24,7 @@ options:
       - The qubes to read, each by its name, its domid or as V(self). V(*) is all of them. An empty name is an error before any store
         is opened.
       - Without it, all qubes where the store has all of them, and V(self) inside a qube.
+      - A qube that was not named and goes away meanwhile is left out. Where one that was named is not there the task fails, and returns the others.
     type: list
     elements: str
   keys:

@@ -20,6 +20,8 @@ import time
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 import yaml
+from ansible_collections.qubes.vmconfig.plugins.module_utils._apply import Task as DeclaredTask
+from ansible_collections.qubes.vmconfig.plugins.module_utils._apply import apply
 from ansible_collections.qubes.vmconfig.plugins.module_utils._selection import Selection
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.opening import open_store
 
@@ -218,6 +220,28 @@ def by_libxenstore(folder: pathlib.Path, lab: XenLab, paths: str) -> float:
     return float(elapsed)
 
 
+def files(folder: pathlib.Path, runs: int) -> Iterator[Row]:
+    """A thousand qubes in a file, all of whose keys change in one task."""
+    count = 1000
+    for suffix, library, limit, parse, dump in (
+            ("yml", "libyaml", 3, lambda text: yaml.load(text, yaml.CSafeLoader), lambda data: yaml.dump(data, Dumper=yaml.CSafeDumper)),
+            ("json", "Python's json", 10, json.loads, lambda data: json.dumps(data, indent=2, sort_keys=True))):
+        path = folder / ("store." + suffix)
+        path.write_text(dump(fleet(count, 0)))
+        ours, theirs = [], []
+        for generation in range(1, runs + 1):
+            text = path.read_text()
+            wanted = fleet(count, generation)
+            theirs.append(seconds(lambda: dump(parse(text))))
+            ours.append(seconds(lambda: by_task("file://%s" % path, wanted)))
+            assert parse(path.read_text()) == wanted
+        yield Row("30 keys of 1,000 qubes changed in one task, %s file store" % suffix, "%s parses and dumps the file" % library, limit, min(ours), min(theirs))
+
+
+def by_task(store: str, wanted: Dict[str, Dict[str, str]]) -> None:
+    assert len(apply(open_store(store, 60, []), DeclaredTask(wanted))["qubes"]) == len(wanted)
+
+
 def lookups(folder: pathlib.Path, runs: int) -> Iterator[Row]:
     machine = folder / "machine.json"
     machine.write_text(json.dumps(fleet(5, 0)))
@@ -236,10 +260,10 @@ def roles(folder: pathlib.Path, runs: int) -> Iterator[Row]:
     machine = Netvm(folder)
     hosts = {machine.name: machine.variables}
     here = {"hosts": machine.name, "gather_facts": False}
-    apply = {**here, "roles": yaml.safe_load((HERE.parents[1] / "playbooks" / "apply.yml").read_text())[1]["roles"]}
-    run([apply], folder, hosts)
-    number = sum(1 for task in run([apply], folder, hosts) if task.ran)
-    tasks = [task for task in run([apply, {**here, "tasks": [PING] * number}] * runs, folder, hosts) if task.ran]
+    all_roles = {**here, "roles": yaml.safe_load((HERE.parents[1] / "playbooks" / "apply.yml").read_text())[1]["roles"]}
+    run([all_roles], folder, hosts)
+    number = sum(1 for task in run([all_roles], folder, hosts) if task.ran)
+    tasks = [task for task in run([all_roles, {**here, "tasks": [PING] * number}] * runs, folder, hosts) if task.ran]
     machine.stop()
     assert len(tasks) == 2 * runs * number, "not each run had as many tasks"
     sums: Times = {"ping": [], "roles": []}
@@ -250,7 +274,7 @@ def roles(folder: pathlib.Path, runs: int) -> Iterator[Row]:
 
 
 def main() -> None:
-    parts = {part.__name__: part for part in (module, qubesdb, loop, interface, lookups, roles)}
+    parts = {part.__name__: part for part in (module, qubesdb, loop, interface, files, lookups, roles)}
     parser = argparse.ArgumentParser(description="What the collection costs, as ratios.")
     parser.add_argument("--runs", type=int, default=5, help="alternating runs of each pair (default 5)")
     parser.add_argument("--only", choices=list(parts), action="append", help="some of the table alone")

@@ -72,7 +72,7 @@ class FileStore(Store):
         due = {qube: update for qube, update in updates.items() if review(qube, found[qube])}
         return self._update(due, before, found) if due else Outcome({}, {})
 
-    def _update(self, updates: Mapping[str, Update], before: Optional[Qubes] = None, found: Mapping[str, Snapshot] = {}) -> Outcome:
+    def _update(self, updates: Mapping[str, Update], before: Optional[Qubes] = None, found: Optional[Mapping[str, Snapshot]] = None) -> Outcome:
         """Plans each from what the locked file holds: what was ``found`` where that is as ``before``.
 
         One that is refused by then is left out, and the others are written.
@@ -80,12 +80,12 @@ class FileStore(Store):
         outcome = Outcome({}, {})
         with locked(Lock(self.url, os.path.dirname(self.path), self.timeout)):
             known = self._load()
-            found = found if known is before else {}
+            same = found if found and known is before else {}
             outcome.failed.update(self._absent([qube for qube in updates if qube not in known], known))
             changed: Qubes = {}
             for qube in [qube for qube in updates if qube in known]:
                 try:
-                    outcome.done[qube] = updates[qube].replan(found.get(qube) or _snapshot(known[qube], updates[qube].selection))
+                    outcome.done[qube] = updates[qube].replan(same.get(qube) or _snapshot(known[qube], updates[qube].selection))
                 except VmconfigError as error:
                     outcome.failed[qube] = error
                     continue
@@ -191,7 +191,6 @@ def _mark(path: str) -> Tuple[int, ...]:
     """What differs when a file is another one or has changed."""
     status = os.stat(path)
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
-
 
 
 def _hint(qube: str) -> str:
