@@ -20,7 +20,7 @@ import signal
 import sys
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
 
-from . import _child, _inspect
+from . import _child, _inspect, _zoneinfo
 from ._errors import VmconfigError
 from ._files import read_file
 from ._formats import ROLES, Read, machine
@@ -30,7 +30,6 @@ from ._text import escape, show
 from ._wanted import wanted
 
 AGENT = "usr/lib/qubes/init/functions"
-ZONEINFO = "usr/share/zoneinfo"
 TIMEOUT = 30.0
 LIMIT = 120
 """Seconds for all of it: what comes after it at a start waits for it."""
@@ -137,22 +136,14 @@ def _read(url: str) -> Dict[str, Any]:
 
 def _unfit(part: Part, values: Mapping[str, Any], root: str, place: Place) -> List[str]:
     """Why the part must not be rendered on this machine."""
-    if part.role == "timezone" and values["zone"] and not _is_zone(root, values["zone"]):
-        return ["timezone: the value %s is refused: there is no such zone in /%s" % (show(values["zone"]), ZONEINFO)]
+    if part.role == "timezone" and values["zone"]:
+        objection = _zoneinfo.objection(root, values["zone"], part.family)
+        return ["timezone: the value %s is refused: %s" % (show(values["zone"]), objection)] if objection else []
     if part.role == "xkb" and (values["layout"] or values["keymap"]):
         said = _compile(ROLES["xkb"].keymap_xkb(values, _reader(place)))
         if said:
             return ["xkb: the value %s is refused: it does not compile: %s" % (show(values["keymap"] or values["layout"]), show(said))]
     return []
-
-
-def _is_zone(root: str, zone: str) -> bool:
-    own = os.path.join(root, ZONEINFO)
-    try:
-        with open(os.path.join(own if os.path.isdir(own) else os.path.join("/", ZONEINFO), zone), "rb") as stream:
-            return stream.read(4) == b"TZif"
-    except OSError:
-        return False
 
 
 def _compile(keymap: str) -> str:
