@@ -30,6 +30,7 @@ _R3 = {
     "AppVM": _R3_APPVM,
     "TemplateVM": _R3_APPVM + " updates-proxy-setup",
 }
+_R2 = {**_R3, "DisposableVM": "meminfo-writer"}
 # What the agent's reader takes; a unit's condition may name more.
 _OF_AGENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@-]{0,47}")
@@ -39,12 +40,13 @@ VARIABLES = {"states": Variable(STATES, ("qubes-service/*",)), "units": Variable
 
 def defaults(config: Mapping[str, Any]) -> Dict[str, bool]:
     """What is on in a qube of this type where no key says otherwise."""
-    # R4.0 brought the key type. Without the persistence the agent has no services either.
+    # R4.0 brought the key type, R3.0 the persistence. The agents of these have no services without it; that of R2 does not ask for it.
     is_r4 = "type" in config
-    found = (_R4 if is_r4 else _R3).get(config.get("vm_type", ""), "")
-    if not found or "persistence" not in config:
+    lasting = "persistence" in config
+    if is_r4 and not lasting:
         return {}
-    return dict.fromkeys(found.split() + (_R4_ALL.split() if is_r4 else []), True)
+    found = (_R4 if is_r4 else _R3 if lasting else _R2).get(config.get("vm_type", ""), "")
+    return dict.fromkeys(found.split() + (_R4_ALL.split() if is_r4 and found else []), True)
 
 
 def wanted(config: Mapping[str, Any]) -> Dict[str, Any]:
