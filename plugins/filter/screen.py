@@ -42,7 +42,9 @@ _value:
   type: dict
 """
 
+from ansible.errors import AnsibleFilterError
 from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import monitors
+from ansible_collections.qubes.vmconfig.plugins.module_utils._formats.display import kib
 
 
 def screen(given, minimum=None, overhead=None):
@@ -53,12 +55,15 @@ def screen(given, minimum=None, overhead=None):
         return {"problems": problems, "monitors": [], "width": 0, "height": 0, "memory": 0}
     found = monitors.monitors(parsed)
     size = monitors.screen(found)
-    memory = monitors.memory(size, _number(minimum), _number(overhead))
+    memory = monitors.memory(size, _kib("minimum", minimum), _kib("overhead", overhead))
     return {"problems": [], "monitors": monitors.as_dicts(found), "width": size.width, "height": size.height, "memory": memory}
 
 
-def _number(value):
-    return None if value is None or value == "" else int(value)
+def _kib(name, value):
+    found = kib(value)
+    if found is None and value is not None and value != "":
+        raise AnsibleFilterError("%s is no number of KiB" % name)
+    return found
 
 
 class FilterModule:

@@ -6,8 +6,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import display, monitors
+from hypothesis import given as given_any
+from hypothesis import settings
+from hypothesis import strategies as st
 
 SMALL = {"width": 640, "height": 480}
 
@@ -15,6 +20,20 @@ REFUSED = [
     ([], "there are 0 monitors; expected 1 to 16"),
     ([{**SMALL, "x": 640 * number} for number in range(17)], "there are 17 monitors"),
     ("1920x1080", "the monitors are '1920x1080'; expected a list"),
+    (monitors.parse(" "), "the monitors are ' '; expected a list"),
+    (monitors.parse("\t\n"), "the monitors are '\\t\\n'; expected a list"),
+    (monitors.parse("9" * 5000 + "x1080+0+0"), "expected a list of dictionaries with width, height, x and y, or a line"),
+    (monitors.parse("1920x1080+0+0/600x" + "9" * 5000), "expected a list of dictionaries"),
+    (monitors.parse("999999x1+0+0"), "monitor 0: width is 999999; expected a number from 1 to 32767"),
+    ([{**SMALL, "width": 10 ** 5000}], "monitor 0: width is a number of 16610 bits; expected"),
+    ([{**SMALL, "x": -10 ** 5000}], "monitor 0: x is a number of 16610 bits; expected"),
+    ([{**SMALL, "width": "9" * 5000}], "monitor 0: width is '999"),
+    ([{**SMALL, "width_mm": math.nan, "height_mm": math.inf}], "width_mm is nan; expected a number"),
+    ([{**SMALL, "output": 10 ** 5000}], "output is a number of 16610 bits; expected a name"),
+    ([{**SMALL, "output": ["HDMI-1"]}], "output is a list; expected a name"),
+    ([{**SMALL, "y": {"z": 1}}], "y is a mapping; expected a number"),
+    ([{**SMALL, 10 ** 5000: 1}], "a number of 16610 bits is none of width, height"),
+    (10 ** 5000, "the monitors are a number of 16610 bits; expected a list"),
     (None, "the monitors are null"),
     ([SMALL, "640x480"], "expected a list of dictionaries"),
     ([{}], "monitor 0: width is null; expected a number from 1 to 32767"),
@@ -38,7 +57,8 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize("given, says", REFUSED)
+# Not named by what is given: of a number of 5,000 digits pytest makes no name.
+@pytest.mark.parametrize("given, says", REFUSED, ids=[says for dummy, says in REFUSED])
 def test_refused(given, says):
     told = "; ".join(monitors.problems(given))
     assert says in told
@@ -110,3 +130,49 @@ def test_nothing_ends_the_quotes():
     text = display.display_conf({"monitors": [{**SMALL, "output": "HDMI-1"}], "driver": "modesetting", "depth": 24, "memory_min": 0, "memory_overhead": ""})
     assert all(line.count('"') in (0, 2, 4) for line in text.splitlines())
     assert "VideoRam" not in text and "Modeline" not in text
+
+
+@pytest.mark.parametrize("text", [" ", "\n", "9" * 5000 + "x1080+0+0", "1x1+0+0 " * 20000, "1920x1080+0+0/600"])
+def test_a_key_that_is_no_line_of_monitors_is_one_error(text):
+    told = display.problems(display.wanted({"vm_config": {"monitors": text}}))
+    assert told.startswith("vm-config/monitors or display_monitors: ") and len(told.splitlines()) == 1 and len(told) < 400
+
+
+def test_what_has_no_end_is_told_in_part():
+    told = monitors.problems([{**SMALL, **{"key%d" % number: 1 for number in range(5000)}}] * 16)
+    assert len(told) == 21 and told[-1] == "and 79980 more"
+
+
+# Made when it is asked for: Python does not write such a number down, and so hypothesis cannot either.
+HUGE = st.builds(lambda sign: sign * 10 ** 5000, st.sampled_from([1, -1]))
+NUMBERS = st.one_of(st.integers(), st.integers(0, 4000), HUGE, st.sampled_from(["9" * 5000, "640", True, 0, None]), st.floats())
+ANYTHING = st.recursive(st.one_of(NUMBERS, st.text(max_size=20)), lambda inner: st.one_of(
+    st.lists(inner, max_size=3), st.dictionaries(st.one_of(st.text(max_size=5), st.just("output"), HUGE), inner, max_size=3)), max_leaves=6)
+MONITOR = st.dictionaries(st.sampled_from(["width", "height", "x", "y", "width_mm", "height_mm", "output"]), st.one_of(NUMBERS, ANYTHING), max_size=7)
+SIZED = st.fixed_dictionaries({name: st.one_of(st.integers(0, 40000), st.integers(0, 40000).map(str)) for name in ("width", "height", "x", "y")})
+LINE = st.lists(st.tuples(*[st.integers(0, 10 ** 6)] * 6, st.booleans()), max_size=18).map(
+    lambda found: " ".join(["%dx%d+%d+%d" % each[:4] + ("/%dx%d" % each[4:6] if each[6] else "") for each in found]))
+GIVEN = st.one_of(st.text(max_size=100), st.text("0123456789x+/ \n", max_size=60), LINE, st.lists(MONITOR, max_size=18), st.lists(SIZED, max_size=4), ANYTHING)
+
+
+@settings(max_examples=1000, deadline=None)
+@given_any(values=st.fixed_dictionaries({
+    "monitors": GIVEN, "driver": st.one_of(st.just("dummy"), st.just("modesetting"), ANYTHING), "depth": st.one_of(st.just(24), st.just("30"), ANYTHING),
+    "memory_min": st.one_of(st.just(""), NUMBERS, ANYTHING), "memory_overhead": st.one_of(st.just(""), NUMBERS, ANYTHING)}))
+def test_any_input_is_refused_in_words_or_makes_a_file(values):
+    told = display.problems(values)
+    assert all(line.isascii() and line.isprintable() for line in told.splitlines()) and len(told) < 20000
+    for file in [] if told else display.files(values, "Debian", None):
+        assert file.text.count('Section "Monitor"') in range(1, 17) and all(line.isascii() for line in file.text.splitlines())
+
+
+@settings(max_examples=500, deadline=None)
+@given_any(given=GIVEN)
+def test_any_monitors_have_problems_or_a_screen(given):
+    parsed = monitors.parse(given) if isinstance(given, str) else given
+    told = monitors.problems(parsed)
+    assert all(sentence.isascii() and sentence.isprintable() for sentence in told)
+    if not told:
+        found = monitors.monitors(parsed)
+        assert max(monitors.screen(found)) <= monitors.LARGEST and monitors.monitors(monitors.as_dicts(found)) == found
+        assert monitors.layout(found).count("\n") == len(found)

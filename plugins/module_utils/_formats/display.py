@@ -25,6 +25,9 @@ _FASTEST = 300000
 
 _REFRESH = 60
 
+# As the interface has it.
+_MOST_KIB = 2**31
+
 VARIABLES = {
     "monitors": Variable(MONITORS, ("vm-config/monitors",)),
     "driver": Variable(TEXT),
@@ -48,15 +51,15 @@ def wanted(config: Mapping[str, Any]) -> Dict[str, Any]:
 
 def problems(values: Mapping[str, Any]) -> str:
     """All that is wrong with the variables, a line each."""
-    given = _given(values)
+    given, driver, depth = _given(values), values["driver"], values["depth"]
     found = ["vm-config/monitors or display_monitors: " + problem for problem in monitors.problems(given)] if given or values["monitors"] else []
-    if given and not found and values["driver"] != DUMMY and not all(each.output for each in monitors.monitors(given)):
+    if given and not found and driver != DUMMY and not all(each.output for each in monitors.monitors(given)):
         found.append("a monitor of a driver other than dummy needs its output, such as HDMI-1")
-    if not re.fullmatch("[a-z0-9_]+", str(values["driver"])):
+    if not isinstance(driver, str) or not re.fullmatch("[a-z0-9_]+", driver):
         found.append("display_driver is not a name of small letters, digits and _")
-    if str(values["depth"]) not in map(str, DEPTHS):
+    if not isinstance(depth, (int, str)) or depth not in (*DEPTHS, *map(str, DEPTHS)):
         found.append("display_depth is none of %s" % ", ".join(map(str, DEPTHS)))
-    found += ["display_%s is no number of KiB" % name for name in ("memory_min", "memory_overhead") if _kib(values[name]) is None and values[name] != ""]
+    found += ["display_%s is no number of KiB" % name for name in ("memory_min", "memory_overhead") if kib(values[name]) is None and values[name] != ""]
     return "\n".join(found)
 
 
@@ -70,7 +73,7 @@ def display_conf(values: Mapping[str, Any]) -> str:
     dummy = values["driver"] == DUMMY
     found = monitors.monitors(_given(values))
     size = monitors.screen(found)
-    memory = monitors.memory(size, _kib(values["memory_min"]), _kib(values["memory_overhead"]))
+    memory = monitors.memory(size, kib(values["memory_min"]), kib(values["memory_overhead"]))
     outputs = [each.output or "DUMMY%d" % number for number, each in enumerate(found)]
     lines = ['Section "Device"', '\tIdentifier "vmconfig"', '\tDriver "%s"' % values["driver"]]
     lines += ["\tVideoRam %d" % memory] if dummy else []
@@ -87,9 +90,11 @@ def _given(values: Mapping[str, Any]) -> Any:
     return monitors.parse(str(values["monitors"])) if isinstance(values["monitors"], str) else values["monitors"]
 
 
-def _kib(value: Any) -> Optional[int]:
-    """Templates make text of a number; nothing is no number."""
-    return int(value) if re.fullmatch("[0-9]{1,10}", str(value)) else None
+def kib(value: Any) -> Optional[int]:
+    """A number of KiB, of which templates may have made text; None of anything else."""
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,10}", value):
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_KIB else None
 
 
 def _monitor(number: int, monitor: Monitor, size: Screen, dummy: bool) -> List[str]:

@@ -20,6 +20,8 @@ LARGEST = 32767
 """Pixels of an X screen in either direction, and millimetres."""
 
 _NUMBERS = ("width", "height", "x", "y", "width_mm", "height_mm")
+# Of a list that is wrong all over; more help nobody.
+_MOST_PROBLEMS = 20
 _OUTPUT = r"[A-Za-z][A-Za-z0-9_.-]{0,30}"
 _GEOMETRY = re.compile(r"([0-9]{1,9})x([0-9]{1,9})\+([0-9]{1,9})\+([0-9]{1,9})(?:/([0-9]{1,9})x([0-9]{1,9}))?")
 
@@ -52,7 +54,7 @@ class Screen(NamedTuple):
 def parse(text: str) -> Any:
     """The dictionaries that a line stands for, such as ``1920x1080+0+0 2560x1440+1920+0/600x340``; anything else stays as it is."""
     found = [_GEOMETRY.fullmatch(word) for word in text.split()]
-    if not all(found):
+    if not found or not all(found):
         return text
     return [{name: int(number) for name, number in zip(_NUMBERS, each.groups()) if number is not None} for each in found if each]
 
@@ -62,9 +64,11 @@ def problems(given: Any) -> List[str]:
     if not isinstance(given, (list, tuple)) or not all(isinstance(each, Mapping) for each in given):
         return ["the monitors are %s; expected a list of dictionaries with width, height, x and y, or a line such as 1920x1080+0+0 1280x1024+1920+0" %
                 _shown(given)]
-    found = ["monitor %d: %s" % (number, problem) for number, each in enumerate(given) for problem in _problems(each)]
     if not given or len(given) > MOST:
-        found.append("there are %d monitors; expected 1 to %d" % (len(given), MOST))
+        return ["there are %d monitors; expected 1 to %d" % (len(given), MOST)]
+    found = ["monitor %d: %s" % (number, problem) for number, each in enumerate(given) for problem in _problems(each)]
+    if len(found) > _MOST_PROBLEMS:
+        found[_MOST_PROBLEMS:] = ["and %d more" % (len(found) - _MOST_PROBLEMS)]
     return found or _clashes(monitors(given))
 
 
@@ -108,7 +112,8 @@ def _problems(each: Mapping[str, Any]) -> List[str]:
             found.append("%s is %s; expected a number from %d to %d" % (name, _shown(each.get(name)), least, LARGEST))
     if bool(each.get("width_mm")) != bool(each.get("height_mm")):
         found.append("width_mm and height_mm go together")
-    if not re.fullmatch(_OUTPUT, str(each.get("output") or "none")):
+    output = each.get("output") or "none"
+    if not isinstance(output, str) or not re.fullmatch(_OUTPUT, output):
         found.append("output is %s; expected a name, such as HDMI-1" % _shown(each["output"]))
     return found
 
