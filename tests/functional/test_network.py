@@ -15,7 +15,7 @@ import time
 import pytest
 import qubesdblab
 from ansible_collections.qubes.vmconfig.plugins.module_utils import _boot
-from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import dns_redirect, uplink
+from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import dns_redirect, interface, uplink
 from machines import Machine, cable, plugged
 from playing import environment, run
 from starting import set_up
@@ -53,14 +53,18 @@ def set_uplink(machine, network, services=None, **more):
     """Sets it as the role does, and sees that nothing is left to do. What was done, a line each."""
     values = {**uplink.wanted({"network": network, "services": services or {}}), **more}
     assert uplink.problems(values) == ""
-    done = uplink.batch(values, seen(machine))
+    done = interface.batch(values, seen(machine), ipv6(machine))
     machine.run("ip", "-batch", "-", stdin=done)
-    assert uplink.batch(values, seen(machine)) == ""
+    assert interface.batch(values, seen(machine), ipv6(machine)) == ""
     return done.splitlines()
 
 
 def seen(machine):
-    return machine.run("ip", "-N", "-json", "-details", "-batch", "-", stdin=uplink.STATE)
+    return machine.run("ip", "-N", "-json", "-details", "-batch", "-", stdin=interface.STATE)
+
+
+def ipv6(machine):
+    return machine.run("grep", "-rs", "", interface.IPV6, "--include=" + interface.IPV6_OFF, check=False)
 
 
 def routes(machine, version="-4", table="main"):
@@ -164,13 +168,67 @@ def test_a_gateway_with_an_address_of_the_link_gets_no_route(machine):
     assert [re.sub(" src .*", "", line) for line in routes(machine, "-6")] == ["default via fe80::1 dev eth0"]
 
 
+@pytest.mark.parametrize("network, services, expected", [
+    # qubesd writes no gateway where the qube has the feature ipv6 and its netvm has not.
+    ({**KEYS6, "gateway6": ""}, {}, [["10.137.0.12/32"], ["fd09:24ef:4179::a89:c/128"], ["10.138.2.5", "default"], [], ["10.138.2.5"]]),
+    ({**KEYS6, "gateway6": "", "netmask6": 64}, {}, [["10.137.0.12/32"], ["fd09:24ef:4179::a89:c/64"], ["10.138.2.5", "default"], [], ["10.138.2.5"]]),
+    ({"mac": MAC, "ip6": KEYS6["ip6"]}, {}, [[], ["fd09:24ef:4179::a89:c/128"], [], [], []]),
+    ({**KEYS6, "ip6": ""}, {}, [["10.137.0.12/32"], [], ["10.138.2.5", "default"], [], ["10.138.2.5"]]),
+    ({**KEYS, "gateway": ""}, {"disable-default-route": True}, [["10.137.0.12/32"], [], [], [], []]),
+    ({**KEYS6, "gateway": ""}, {"disable-default-route": True},
+     [["10.137.0.12/32"], ["fd09:24ef:4179::a89:c/128"], [], ["fd09:24ef:4179::a8a:205"], ["fd09:24ef:4179::a8a:205"]]),
+    ({**KEYS6, "gateway": "", "gateway6": ""}, {"disable-default-route": True}, [["10.137.0.12/32"], ["fd09:24ef:4179::a89:c/128"], [], [], []]),
+])
+def test_a_part_that_is_missing_does_not_take_the_others_with_it(machine, network, services, expected):
+    plugged(machine, "eth0", MAC)
+    assert set_uplink(machine, network, services)
+    to = [[line.split()[0] for line in routes(machine, version) if "dev eth0" in line and "/" not in line.split()[0]] for version in ("-4", "-6")]
+    assert [addresses(machine, "eth0"), addresses(machine, "eth0", "-6"), *to, neighbours(machine, "eth0")] == expected
+    assert " group 1 " in machine.run("ip", "-N", "link", "show", "dev", "eth0")
+
+
+def test_a_gateway_that_went_takes_its_routes_with_it(machine):
+    plugged(machine, "eth0", MAC)
+    set_uplink(machine, KEYS6)
+    set_uplink(machine, {**KEYS6, "gateway6": ""})
+    assert addresses(machine, "eth0", "-6") == ["fd09:24ef:4179::a89:c/128"] and routes(machine, "-6") == [] and neighbours(machine, "eth0") == ["10.138.2.5"]
+    set_uplink(machine, {**KEYS6, "gateway": ""}, {"disable-default-route": True})
+    assert addresses(machine, "eth0") == ["10.137.0.12/32"] and routes(machine) == []
+    set_uplink(machine, KEYS6)
+    assert len(routes(machine)) == len(routes(machine, "-6")) == 2
+
+
+@pytest.mark.parametrize("setting", ["net.ipv6.conf.eth0.disable_ipv6", "net.ipv6.conf.all.disable_ipv6"])
+def test_an_interface_without_ipv6_gets_ipv4_and_it_is_said(machine, setting):
+    plugged(machine, "eth0", MAC)
+    machine.run("sysctl", "-w", setting + "=1")
+    assert set_uplink(machine, KEYS6)
+    assert addresses(machine, "eth0") == ["10.137.0.12/32"] and len(routes(machine)) == 2 and routes(machine, "-6") == []
+    values = uplink.wanted({"network": KEYS6})
+    said = interface.left_out(values, seen(machine), ipv6(machine))
+    assert said == "eth0 has IPv6 switched off (net.ipv6.conf.eth0.disable_ipv6), so fd09:24ef:4179::a89:c is not set"
+    assert interface.left_out(uplink.wanted({"network": KEYS}), seen(machine), ipv6(machine)) == ""
+    machine.run("sysctl", "-w", setting + "=0")
+    assert interface.left_out(values, seen(machine), ipv6(machine)) == ""
+    assert set_uplink(machine, KEYS6) and addresses(machine, "eth0", "-6") == ["fd09:24ef:4179::a89:c/128"]
+
+
+def test_a_kernel_without_ipv6_has_no_such_setting(machine):
+    plugged(machine, "eth0", MAC)
+    values = uplink.wanted({"network": KEYS6})
+    done = interface.batch(values, seen(machine), "")
+    assert ":" not in done.replace("fe:ff:ff:ff:ff:ff", "") and "10.137.0.12" in done
+    # That of another interface, whose name begins alike, says nothing.
+    assert interface.left_out(values, seen(machine), "/proc/sys/net/ipv6/conf/eth01/disable_ipv6:0\n/proc/sys/net/ipv6/conf/eth0/disable_ipv6:1\n")
+
+
 def test_a_set_of_its_own_wins_and_a_custom_one_has_no_neighbour(machine):
     plugged(machine, "eth0", MAC)
     machine.ip(*AGENT)
     own = {"ip": "172.16.1.2", "netmask": "255.255.255.0", "gateway": "172.16.1.1", "custom": "touch /etc/owned; ip link set dev eth0 down"}
     values = uplink.wanted({"network": {**KEYS6, "mac": MAC.upper()}, "net_config": {MAC: own}})
-    machine.run("ip", "-batch", "-", stdin=uplink.batch(values, seen(machine)))
-    assert uplink.batch(values, seen(machine)) == ""
+    machine.run("ip", "-batch", "-", stdin=interface.batch(values, seen(machine), ipv6(machine)))
+    assert interface.batch(values, seen(machine), ipv6(machine)) == ""
     assert "172.16.1.2/24" in addresses(machine, "eth0") and "172.16.1.1" not in neighbours(machine, "eth0")
     assert "default via 172.16.1.1 dev eth0 src 172.16.1.2 onlink" in routes(machine)
     assert "owned" not in machine.run("ls", "/etc")
@@ -186,17 +244,17 @@ def test_which_interface_it_is_is_not_guessed(machine):
     plugged(machine, "ens5", MAC)
     machine.run("ip", "link", "add", "macv0", "link", "ens5", "address", MAC, "type", "macvlan")
     values = uplink.wanted({"network": KEYS})
-    assert uplink.device(values, seen(machine)) == "" and uplink.batch(values, seen(machine)) == ""
-    assert uplink.device({**values, "interface": "ens5"}, seen(machine)) == "ens5"
-    assert uplink.device({**values, "interface": "eth7"}, seen(machine)) == ""
-    assert uplink.device({**values, "mac": "00:16:3e:5e:6c:99"}, seen(machine)) == ""
-    assert uplink.device({**values, "mac": ""}, seen(machine)) == ""
+    assert interface.device(values, seen(machine)) == "" and interface.batch(values, seen(machine), ipv6(machine)) == ""
+    assert interface.device({**values, "interface": "ens5"}, seen(machine)) == "ens5"
+    assert interface.device({**values, "interface": "eth7"}, seen(machine)) == ""
+    assert interface.device({**values, "mac": "00:16:3e:5e:6c:99"}, seen(machine)) == ""
+    assert interface.device({**values, "mac": ""}, seen(machine)) == ""
 
 
 @pytest.mark.parametrize("network", [
     {**KEYS, "gateway": ""}, {**KEYS, "gateway": "224.0.0.1"}, {**KEYS, "gateway": KEYS["ip"]}, {**KEYS, "ip": "0.0.0.0"}, {**KEYS, "ip": "127.0.0.1"},
-    {**KEYS, "ip": "255.255.255.255"}, {**KEYS, "prefix": 0}, {**KEYS6, "gateway6": ""}, {**KEYS6, "ip6": "::1"}, {**KEYS6, "ip6": "ff02::1"},
-    {**KEYS6, "gateway6": "::ffff:10.0.0.1"}, {**KEYS6, "ip6": "::"},
+    {**KEYS, "ip": "255.255.255.255"}, {**KEYS, "prefix": 0}, {**KEYS6, "gateway": ""}, {**KEYS6, "ip6": "::1"}, {**KEYS6, "ip6": "ff02::1"},
+    {**KEYS6, "gateway6": "::ffff:10.0.0.1"}, {**KEYS6, "ip6": "::"}, {**KEYS6, "netmask6": 0},
 ])
 def test_what_the_kernel_would_not_take_is_refused_before(network):
     values = uplink.wanted({"network": network})
@@ -567,3 +625,49 @@ def test_at_each_start_the_same_is_written(tmp_path, capsys):
         code, later = start(tmp_path, {**keys, "qubes-ip": "10.137.0.99", "qubes-gateway": gateway})
         assert code == 1 and said in capsys.readouterr().err
         assert later["etc/systemd/network/10-qubes-uplink.network"] == found["etc/systemd/network/10-qubes-uplink.network"]
+
+
+INCOMPLETE = {"qubes-vm-type": "AppVM", "qubes-mac": MAC, "qubes-ip": "10.137.0.20", "qubes-netmask": "255.255.255.255", "qubes-gateway": "10.138.8.1",
+              "qubes-ip6": "fd09:24ef:4179::a89:14"}
+
+
+@pytest.mark.parametrize("more, expected", [
+    ({}, {"ip6": "fd09:24ef:4179::a89:14", "prefix6": "128"}),
+    ({"qubes-netmask6": "64"}, {"ip6": "fd09:24ef:4179::a89:14", "prefix6": "64"}),
+    ({"qubes-gateway6": "fe80::1"}, {"gateway6": "fe80::1"}),
+    ({"qubes-service/disable-default-route": "1", "qubes-gateway": None}, {"gateway": "", "default_route": False}),
+    ({"qubes-ip6": None, "qubes-gateway6": "fd09::1"}, {"ip6": ""}),
+])
+def test_at_each_start_what_is_missing_takes_nothing_with_it(tmp_path, capsys, more, expected):
+    (tmp_path / NETWORKD.lstrip("/")).parent.mkdir(parents=True)
+    (tmp_path / NETWORKD.lstrip("/")).write_text("")
+    keys = {key: value for key, value in {**INCOMPLETE, **more}.items() if value is not None}
+    code, found = start(tmp_path, keys)
+    assert code == 0, capsys.readouterr().err
+    values = {**uplink.wanted({"network": {"mac": MAC, "ip": "10.137.0.20", "prefix": 32, "gateway": "10.138.8.1", "ip6": INCOMPLETE["qubes-ip6"],
+                                           "gateway6": more.get("qubes-gateway6", "")}}), **expected}
+    assert found["etc/systemd/network/10-qubes-uplink.network"] == "# Ansible managed\n" + uplink.network(values)
+    assert "Address=10.137.0.20/32\n" in uplink.network(values) and "Gateway=\n" not in uplink.network(values)
+
+
+OWN_DNS = {"qubes-primary-dns": "10.139.1.1", "qubes-secondary-dns": "10.139.1.2"}
+
+
+@pytest.mark.parametrize("missing, redirected, forwarded", [
+    ([], ["10.139.1.1 10.139.1.1", "10.139.1.2 10.139.1.2"], 2),
+    (["qubes-netvm-secondary-dns", "qubes-netvm-gateway6"], ["10.139.1.1 10.139.1.1"], 1),
+    (["qubes-netvm-primary-dns"], ["10.137.0.12 10.139.1.1", "10.139.1.2 10.139.1.2"], 2),
+    (["qubes-netvm-primary-dns", "qubes-netvm-gateway"], ["10.139.1.2 10.139.1.1"], 2),
+    (["qubes-netvm-primary-dns", "qubes-netvm-secondary-dns", "qubes-netvm-gateway"], [], 2),
+    (["qubes-primary-dns"], ["10.139.1.1 10.138.2.5", "10.139.1.2 10.139.1.2"], 2),
+    (["qubes-primary-dns", "qubes-gateway", "qubes-ip"], ["10.139.1.1 10.139.1.2", "10.139.1.2 10.139.1.2"], 2),
+    (["qubes-primary-dns", "qubes-secondary-dns", "qubes-gateway", "qubes-ip"], ["10.139.1.1", "10.139.1.2"], 2),
+    (["qubes-netvm-network"], [], 0),
+])
+def test_at_each_start_what_is_missing_of_the_redirect_takes_nothing_with_it(tmp_path, capsys, missing, redirected, forwarded):
+    keys = {key: value for key, value in {**R4, **SERVED, **OWN_DNS}.items() if key not in missing}
+    code, found = start(tmp_path, keys)
+    assert code == 0, capsys.readouterr().err
+    rules_written = re.findall(r"ip daddr (\S+) udp dport 53 (?:dnat to (\S+)|ct state new drop)", found.get("etc/qubes-vmconfig/dns-redirect.nft", ""))
+    assert [" ".join(each).strip() for each in rules_written] == redirected
+    assert found.get("etc/sysctl.d/81-qubes-vmconfig.conf", "").count(" = 1\n") == forwarded

@@ -16,7 +16,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Callable, Dict
 
-from . import display, dns_redirect, resolver, services, timezone, uplink, vm_config, xkb
+from . import display, dns_redirect, interface, resolver, services, timezone, uplink, vm_config, xkb
 from .base import MANAGED, File, Machine, Read, machine
 
 __all__ = ["MANAGED", "ROLES", "TEXTS", "File", "Machine", "Read", "machine"]
@@ -27,5 +27,5 @@ ROLES: Dict[str, ModuleType] = {
 }
 """The module of each role that renders files."""
 
-TEXTS: Dict[str, Callable[..., str]] = {name: text for module in ROLES.values() for name, text in module.TEXTS.items()}
+TEXTS: Dict[str, Callable[..., str]] = {name: text for module in [*ROLES.values(), interface] for name, text in module.TEXTS.items()}
 """Every text by the name under which the filter finds it."""
