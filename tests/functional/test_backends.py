@@ -23,7 +23,7 @@ VALUES = uplink.wanted({"network": {"mac": MAC, "ip": "10.137.0.12", "prefix": 3
 PARTS = {
     "all": {},
     "no-gateway6": {"gateway6": ""},
-    "a-prefix": {"gateway6": "", "prefix6": "64"},
+    "a-prefix": {"gateway6": "", "prefix6": 64},
     "of-the-link": {"gateway6": "fe80::1"},
     "no-gateways": {"gateway": "", "gateway6": "", "default_route": False},
     "no-gateway": {"gateway": "", "default_route": False},

@@ -632,8 +632,8 @@ INCOMPLETE = {"qubes-vm-type": "AppVM", "qubes-mac": MAC, "qubes-ip": "10.137.0.
 
 
 @pytest.mark.parametrize("more, expected", [
-    ({}, {"ip6": "fd09:24ef:4179::a89:14", "prefix6": "128"}),
-    ({"qubes-netmask6": "64"}, {"ip6": "fd09:24ef:4179::a89:14", "prefix6": "64"}),
+    ({}, {"ip6": "fd09:24ef:4179::a89:14", "prefix6": 128}),
+    ({"qubes-netmask6": "64"}, {"ip6": "fd09:24ef:4179::a89:14", "prefix6": 64}),
     ({"qubes-gateway6": "fe80::1"}, {"gateway6": "fe80::1"}),
     ({"qubes-service/disable-default-route": "1", "qubes-gateway": None}, {"gateway": "", "default_route": False}),
     ({"qubes-ip6": None, "qubes-gateway6": "fd09::1"}, {"ip6": ""}),
