@@ -18,16 +18,17 @@ import json
 import os
 import signal
 import sys
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 
-from . import _child, _inspect, _zoneinfo
-from ._errors import VmconfigError
+from . import _inspect, _zoneinfo
+from ._errors import Refused, VmconfigError
 from ._files import read_file
-from ._formats import ROLES, Read, machine
+from ._formats import ROLES, machine
 from ._placing import Place, Unplaced
 from ._stores.opening import open_store
 from ._text import escape, show
 from ._wanted import wanted
+from ._xkb.keyboard import settle
 
 AGENT = "usr/lib/qubes/init/functions"
 TIMEOUT = 30.0
@@ -116,9 +117,12 @@ def _render(parts: Sequence[Part], root: str, url: str, problems: List[str]) -> 
 
 def _render_one(place: Place, part: Part, root: str, found: Mapping[str, Any]) -> List[str]:
     role = wanted(part.role, found, part.variables)
-    refused = ["%s: %s" % (part.role, refusal) for refusal in role.refusals] or _unfit(part, role.variables, root, place)
+    values: Mapping[str, Any] = role.variables
+    refused = ["%s: %s" % (part.role, refusal) for refusal in role.refusals] or _unfit(part, values, root)
+    if part.role == "xkb" and not refused:
+        values, refused = _keyboard(values)
     if not refused:
-        _write(place, part, role.variables, found["config"])
+        _write(place, part, values, found["config"])
     return refused
 
 
@@ -134,28 +138,24 @@ def _read(url: str) -> Dict[str, Any]:
 # -- what must not be written --
 
 
-def _unfit(part: Part, values: Mapping[str, Any], root: str, place: Place) -> List[str]:
+def _unfit(part: Part, values: Mapping[str, Any], root: str) -> List[str]:
     """Why the part must not be rendered on this machine."""
     if part.role == "timezone" and values["zone"]:
         objection = _zoneinfo.objection(root, values["zone"], part.family)
         return ["timezone: the value %s is refused: %s" % (show(values["zone"]), objection)] if objection else []
-    if part.role == "xkb" and (values["layout"] or values["keymap"]):
-        said = _compile(ROLES["xkb"].keymap_xkb(values, _reader(place)))
-        if said:
-            return ["xkb: the value %s is refused: it does not compile: %s" % (show(values["keymap"] or values["layout"]), show(said))]
     return []
 
 
-def _compile(keymap: str) -> str:
-    """What xkbcomp has against a keymap. Without it, or without its data, nothing can be said."""
+def _keyboard(values: Mapping[str, Any]) -> Tuple[Dict[str, Any], List[str]]:
+    """What the keyboard comes to here, and why it must not be rendered."""
     try:
-        # With any other output file xkbcomp deletes that file when it fails: /dev/null too.
-        ended = _child.run(["xkbcomp", "-w", "0", "-xkb", "-", "-"], keymap.encode("utf-8"), TIMEOUT, folder="/")
-    except _child.NotRun:
-        return ""
-    except _child.TimedOut:
-        return "xkbcomp does not end within %g seconds" % TIMEOUT
-    return ROLES["xkb"].objection(bytes(ended.told.data).decode("utf-8", "replace")) if ended.status else ""
+        settled = settle(values)
+    except Refused as error:
+        return dict(values), ["xkb: %s" % error]
+    for note in settled.notes:
+        sys.stderr.write("qubes-vmconfig: xkb: %s\n" % escape(note))
+    refused = ["xkb: the value %s is refused: %s" % (show(values["keymap"] or values["layout"]), settled.refusal)] if settled.refusal else []
+    return {**settled.names, "keymap": settled.keymap}, refused
 
 
 # -- writing --
@@ -172,13 +172,7 @@ def _write(place: Place, part: Part, values: Mapping[str, Any], config: Mapping[
             if not part.take_over:
                 continue
             place.protect(file.protected_by or file.dest, "rw/config" if _is_volatile(config) else "etc/qubes")
-        place.put(file._replace(text=file.made(_reader(place)), made=None) if file.made else file)
-
-
-def _reader(place: Place) -> Read:
-    """Gives what is in the root; but the rules of XKB are those of the xkbcomp that runs here, as the role has them."""
-    here = Place("/")
-    return lambda path: here.read(path) if path == ROLES["xkb"].RULES else place.read(path)
+        place.put(file._replace(text=file.made(place.read), made=None) if file.made else file)
 
 
 def _is_volatile(config: Mapping[str, Any]) -> bool:

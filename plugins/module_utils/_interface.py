@@ -18,7 +18,8 @@ from typing import Dict, List, NamedTuple, Optional, Tuple
 
 from . import _unknown
 from ._errors import Refused
-from ._forms import Address, Addresses, Choice, Form, Keyboard, Keymap, Malformed, Netmask, Number, Pattern, Switch, Text
+from ._forms import Address, Addresses, Choice, Form, Malformed, Netmask, Number, Pattern, Switch, Text
+from ._keyboardforms import Keyboard, Keymap
 from ._settings import ALWAYS, Computed, Feature, Flag, Layout, Property, Removal, Service, Setting
 from ._text import show
 from ._unknown import Unknown

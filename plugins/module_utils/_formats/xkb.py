@@ -8,33 +8,14 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any, Callable, Dict, List, Mapping, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Tuple
 
 from .base import MANAGED, File, Machine, Read
+from .console import VCONSOLE, vconsole_conf
 from .variables import TEXT, Variable
 
 MODEL = "pc105"
-RULES = "/usr/share/X11/xkb/rules/evdev"
 KEYMAP = "/etc/X11/qubes-keymap.xkb"
-VCONSOLE = "/etc/vconsole.conf"
-CONSOLE_KEYMAPS = "/usr/share/systemd/kbd-model-map"
-# Where keymaps for the console may be that were made of those for X.
-CONVERTED = tuple(folder + "/keymaps/xkb/" for folder in ("/usr/lib/kbd", "/usr/share/kbd", "/usr/share"))
-# Of how much two lists of layouts are alike, the most.
-_SAME = 3
-# What xkbcomp says where it is installed without the package xkb-data, of the part that each keymap begins with.
-_NO_DATA = 'Can\'t find file "evdev" for keycodes include'
-
-_INCLUDE = re.compile(r'xkb_symbols[^{}]*\{[^{}]*?\binclude\s+"([^"]*)"')
-_LAYOUT = re.compile(r"(?P<layout>[a-z][A-Za-z0-9_-]*)(?:\((?P<variant>[A-Za-z0-9_-]+)\))?(?::[1-4])?")
-# In the rules of XKB: the head of the options that count whatever the layout is, and one of them.
-_OPTION_RULES = re.compile(r"!\s*option\s*=\s*(?P<part>keycodes|types|compat|symbols)\s*$")
-_OPTION_RULE = re.compile(r"\s*(?P<option>\S+)\s*=\s*(?P<more>\+[A-Za-z0-9_()/+-]+)\s*$")
-# What stands in every keymap and is no layout: the keys around the letters, and what options add.
-_OTHERS = frozenset(["pc", "inet", "group", "ctrl", "compose", "level3", "level5", "capslock", "altwin", "terminate", "keypad",
-                     "srvr_ctrl", "shift", "eurosign", "rupeesign", "kpdl", "nbsp", "japan", "numpad", "typo", "parens"])
-
 
 _KEYS = ("keyboard-layout", "qubes-keyboard")
 VARIABLES = {
@@ -45,12 +26,11 @@ VARIABLES = {
 
 
 def wanted(config: Mapping[str, Any]) -> Dict[str, Any]:
-    """The role's variables, from the ``config`` of keys_info."""
+    """The role's variables, from the ``config`` of keys_info. What they come to on a machine, and the keymap, are for ``_xkb`` to say."""
     keyboard = config.get("keyboard", {})
     # keyboard-layout replaced qubes-keyboard in R4.1.
     keymap = "" if "layout" in keyboard else keyboard.get("keymap", "")
-    found = keyboard if "layout" in keyboard else layouts(keymap)
-    return {"model": MODEL, "keymap": keymap, **{name: found.get(name, "") for name in ("layout", "variant", "options")}}
+    return {"model": MODEL, "keymap": keymap, **{name: keyboard.get(name, "") for name in ("layout", "variant", "options")}}
 
 
 def held(values: Mapping[str, Any]) -> List[Tuple[str, str]]:
@@ -59,7 +39,7 @@ def held(values: Mapping[str, Any]) -> List[Tuple[str, str]]:
 
 
 def files(values: Mapping[str, Any], family: str, machine: Machine) -> List[File]:
-    """What the role writes on such a machine."""
+    """What the role writes on such a machine. The keymap is the text of its file, where there is to be one."""
     found = []
     if values["layout"]:
         if family == "Debian":
@@ -67,8 +47,8 @@ def files(values: Mapping[str, Any], family: str, machine: Machine) -> List[File
         else:
             found.append(File(VCONSOLE, made=lambda read: vconsole_conf(values, read), protected_by=VCONSOLE))
         found.append(_file("/etc/X11/xorg.conf.d/00-keyboard.conf", MANAGED + keyboard_conf(values)))
-    if values["layout"] or values["keymap"]:
-        found.append(File(KEYMAP, made=lambda read: keymap_xkb(values, read), protected_by=KEYMAP))
+    if values["keymap"]:
+        found.append(_file(KEYMAP, values["keymap"]))
     return found
 
 
@@ -96,89 +76,6 @@ def keyboard_conf(values: Mapping[str, Any]) -> str:
     return 'Section "InputClass"\n%sEndSection\n' % "".join(["\t%s\n" % line for line in lines])
 
 
-def keymap_xkb(values: Mapping[str, Any], read: Read) -> str:
-    """The keymap as the key gives it, else one made of the layouts and options, for xkbcomp(1)."""
-    if values["keymap"]:
-        return values["keymap"] + "\n"
-    variants = values["variant"].split(",")
-    symbols = "pc"
-    for number, layout in enumerate(values["layout"].split(","), 1):
-        variant = variants[number - 1] if number <= len(variants) else ""
-        symbols += "+" + layout + ("(%s)" % variant if variant else "") + (":%d" % number if number > 1 else "")
-    parts = {"keycodes": "evdev+aliases(qwerty)", "types": "complete", "compat": "complete", "symbols": symbols + "+inet(evdev)"}
-    for part, more in _options(values["options"], read(RULES)):
-        parts[part] += more
-    return "xkb_keymap {\n%s};\n" % "".join(['\txkb_%s { include "%s" };\n' % part for part in parts.items()])
-
-
-def _options(options: str, rules: str) -> List[Tuple[str, str]]:
-    """What the options add to a keymap, and to which part of it. An option that the rules do not have adds nothing, as in setxkbmap."""
-    wanted_options = options.split(",")
-    found = []
-    part = ""
-    for line in rules.splitlines():
-        header = _OPTION_RULES.match(line)
-        rule = _OPTION_RULE.match(line)
-        if line.startswith("!"):
-            part = header.group("part") if header else ""
-        elif part and rule and rule.group("option") in wanted_options:
-            found.append((part, rule.group("more")))
-    return found
-
-
-def objection(said: str) -> str:
-    """What xkbcomp(1) has against a keymap, of what it said as it failed: nothing where it lacks the data (xkb-data) without which it fails on each."""
-    return "" if _NO_DATA in said else said or "xkbcomp failed"
-
-
-def vconsole_conf(values: Mapping[str, Any], read: Read) -> str:
-    """See vconsole.conf(5): what systemd-localed keeps there, with the other lines as they are."""
-    ours = {
-        "KEYMAP": _console_keymap(values, read), "XKBLAYOUT": values["layout"], "XKBMODEL": values["model"],
-        "XKBVARIANT": values["variant"], "XKBOPTIONS": values["options"],
-    }
-    lines = [line for line in read(VCONSOLE).split("\n") if line and line.partition("=")[0].strip() not in ours]
-    return "".join(["%s\n" % line for line in lines + ["%s=%s" % setting for setting in ours.items() if setting[1]]])
-
-
-def _console_keymap(values: Mapping[str, Any], read: Read) -> str:
-    """The console's keymap for a keyboard of X, found where systemd-localed finds it; empty where there is none."""
-    entries = [line.split() for line in read(CONSOLE_KEYMAPS).split("\n") if not line.startswith("#")]
-    ranked = [(_likeness(values, entry[1:5]), entry[0]) for entry in entries if len(entry) >= 5]
-    # Of several that are equally like it, the first.
-    likeness, best = max(ranked, key=lambda each: each[0], default=((0,), ""))
-    converted = [values["layout"] + "-" + values["variant"], values["layout"].partition(",")[0] + "-" + values["variant"].partition(",")[0]]
-    for name in converted if likeness[0] < _SAME else converted[:1]:
-        if any(read(folder + name.rstrip("-") + suffix) for folder in CONVERTED for suffix in (".map.gz", ".map")):
-            return name.rstrip("-")
-    return best if likeness[0] else ""
-
-
-def _likeness(values: Mapping[str, Any], entry: Sequence[str]) -> Tuple[int, ...]:
-    """How much an entry of systemd's list is like the keyboard: by layouts first, then variant, model and options."""
-    layout, model, variant, options = entry
-    own, own_variant = values["layout"], values["variant"]
-    if layout == own:
-        layouts_alike = _SAME
-    else:
-        layouts_alike = 2 if own.startswith(layout + ",") else 1 if own.partition(",")[0] == layout.partition(",")[0] else 0
-        own_variant, variant = own_variant.partition(",")[0], variant.partition(",")[0]
-    variants_alike = 2 if variant == (own_variant or "-") else 1 if variant == "-" else 0
-    return (layouts_alike, variants_alike, int(model.startswith(values["model"])), int(options == values["options"]))
-
-
-def layouts(keymap: str) -> Dict[str, str]:
-    """The layouts and variants of a keymap, each with commas between."""
-    include = _INCLUDE.search(keymap)
-    parts = [_LAYOUT.fullmatch(part) for part in re.split(r"[+|]", include.group(1))] if include else []
-    found = [part for part in parts if part and part.group("layout") not in _OTHERS]
-    variants = [part.group("variant") or "" for part in found]
-    return {
-        "layout": ",".join([part.group("layout") for part in found]),
-        "variant": ",".join(variants) if any(variants) else "",
-    }
-
-
 def _of_seen(make: Callable[[Mapping[str, Any], Read], str]) -> Callable[..., str]:
     """The same for the filter, with the files as lines of ``PATH:TEXT``, as grep prints them."""
     def text(values: Mapping[str, Any], seen: str = "") -> str:
@@ -193,7 +90,5 @@ def _of_seen(make: Callable[[Mapping[str, Any], Read], str]) -> Callable[..., st
 TEXTS: Dict[str, Callable[..., str]] = {
     "default-keyboard": default_keyboard,
     "00-keyboard.conf": keyboard_conf,
-    "keymap.objection": objection,
-    "keymap.xkb": _of_seen(keymap_xkb),
     "vconsole.conf": _of_seen(vconsole_conf),
 }

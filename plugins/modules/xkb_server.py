@@ -1,0 +1,111 @@
+#!/usr/bin/python
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: xkb_server
+short_description: Give a running X server a keyboard
+version_added: 0.1.0
+description:
+  - Asks an X server of the target which keyboard it has, and gives it another one where that differs. Options that are no longer wanted are dropped.
+  - Needs C(setxkbmap), or C(xkbcomp) for a whole keymap. Each is ended after ten seconds.
+author:
+  - qubes.vmconfig contributors (@qubes-vmconfig)
+extends_documentation_fragment:
+  - qubes.vmconfig.attributes
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  display:
+    description:
+      - The X server, such as V(:0).
+      - V(auto) is the first that has a socket in C(/tmp/.X11-unix). That one need not be there, or let itself be asked; RV(left) then says why.
+    type: str
+    default: auto
+  model:
+    description:
+      - The keyboard model.
+    type: str
+    default: pc105
+  layout:
+    description:
+      - The layouts, with commas between, such as V(us,se).
+    type: str
+    default: ""
+  variant:
+    description:
+      - The variants, one for each layout, with commas between.
+    type: str
+    default: ""
+  options:
+    description:
+      - The options, with commas between, such as V(grp:alt_shift_toggle).
+    type: str
+    default: ""
+  keymap:
+    description:
+      - A keymap as C(xkbcomp) takes it, in place of the names.
+    type: str
+    default: ""
+seealso:
+  - module: qubes.vmconfig.xkb_keymap
+"""
+
+EXAMPLES = r"""
+- name: Give the first X server two layouts
+  qubes.vmconfig.xkb_server:
+    layout: us,se
+    options: grp:alt_shift_toggle
+"""
+
+RETURN = r"""
+server:
+  description: The X server; empty where there is none.
+  type: str
+  returned: success
+  sample: ":0"
+left:
+  description: Why the server was left as it is; empty where it has the keyboard.
+  type: str
+  returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.qubes.vmconfig.plugins.module_utils._arguments import run
+from ansible_collections.qubes.vmconfig.plugins.module_utils._xkb.keyboard import checked
+from ansible_collections.qubes.vmconfig.plugins.module_utils._xkb.server import give
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=dict(
+            display=dict(type="str", default="auto"),
+            model=dict(type="str", default="pc105"),
+            layout=dict(type="str", default=""),
+            variant=dict(type="str", default=""),
+            options=dict(type="str", default=""),
+            keymap=dict(type="str", default="", no_log=False),
+        ),
+        required_one_of=[("layout", "keymap")],
+        supports_check_mode=True,
+    )
+
+    def work(params):
+        names = checked(params)
+        given = give(params["display"], names, names["keymap"], not module.check_mode)
+        return dict(given._asdict())
+
+    run(module, work)
+
+
+if __name__ == "__main__":
+    main()
