@@ -79,7 +79,7 @@ def assert_rendered(root, roles=("timezone", "xkb", "resolver"), zone="Asia/Toky
             assert line in files[name].splitlines()
             expected[name] = files[name]
         keymap = "etc/X11/qubes-keymap.xkb"
-        assert '\txkb_symbols { include "pc+%s' % layout.split(",", maxsplit=1)[0] in files[keymap]
+        assert '\txkb_symbols   { include "pc+%s' % layout.split(",", maxsplit=1)[0] in files[keymap]
         expected[keymap] = files[keymap]
     if "display" in roles:
         name = "etc/X11/xorg.conf.d/20-display.conf"

@@ -111,6 +111,30 @@ def unpacked(package: str, path: str) -> Program:
 
 
 @functools.lru_cache(maxsize=None)
+def files_of(package: str, release: str) -> str:
+    """The folder with what is in the package, of that release of Debian; for files alone, as nothing that it needs is there. Raises LabUnavailable."""
+    root = os.path.join(_cache("deb"), "%s-%s" % (package, release))
+    with _locked(root + ".lock"):
+        if not os.path.isdir(root):
+            if not is_debian_like():
+                raise LabUnavailable("without apt-get and dpkg-deb there is no %s of %s" % (package, release))
+            with tempfile.TemporaryDirectory(prefix="fetch.", dir=os.path.dirname(root)) as work:
+                os.chmod(work, 0o755)
+                conf = _apt(work)
+                with open(os.path.join(work, "sources.list"), "w") as stream:
+                    stream.write("deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian %s main\n" % release)
+                with open(conf, "a") as stream:
+                    stream.write('Dir::Etc::sourcelist "%s/sources.list";\nDir::Etc::sourceparts "-";\n' % work)
+                debs = os.path.join(work, "debs")
+                _run(["apt-get", "-c", conf, "--quiet", "update"])
+                _run(["apt-get", "-c", conf, "--quiet", "download", package], cwd=debs)
+                for deb in os.listdir(debs):
+                    _run(["dpkg-deb", "-x", os.path.join(debs, deb), os.path.join(work, "root")])
+                os.rename(os.path.join(work, "root"), root)
+    return root
+
+
+@functools.lru_cache(maxsize=None)
 def built(source: str, program: bool = False) -> str:
     """The path of the shared library, or of the program, built from the C file `source` of this folder. Raises LabUnavailable."""
     path = os.path.join(HERE, source)

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.qubes.vmconfig.plugins.module_utils import _forms, _interface
+from ansible_collections.qubes.vmconfig.plugins.module_utils import _forms, _interface, _keyboardforms
 from ansible_collections.qubes.vmconfig.plugins.module_utils._forms import Malformed
 from unitdata import load
 
@@ -59,7 +59,7 @@ def test_refuses_values_of_a_playbook(key, value):
 
 
 def test_every_form_has_cases():
-    forms = {form for form in vars(_forms).values() if isinstance(form, type) and issubclass(form, _forms.Form)}
+    forms = {form for module in (_forms, _keyboardforms) for form in vars(module).values() if isinstance(form, type) and issubclass(form, _forms.Form)}
     assert forms - {type(row(key).form) for key in CASES} == {_forms.Form}
 
 
@@ -75,3 +75,28 @@ def test_every_typed_key_has_the_form_of_one_with_cases():
 def test_bytes_that_are_not_utf8_have_no_form(key, data):
     with pytest.raises(Malformed):
         row(key).decode(data)
+
+
+@pytest.mark.parametrize("text, advice", [
+    ("us,bg(phonetic)++grp:shifts_toggle", "a variant is in the second field, at the place of its layout: write us,bg+,phonetic+grp:shifts_toggle"),
+    ("bg(phonetic)", "write bg+phonetic+"),
+    ("us,bg(phonetic),de(neo)", "write us,bg,de+,phonetic,neo+"),
+    ("us(intl)++compose:caps,", "write us+intl+compose:caps"),
+    ("ru(phonetic),us", "write ru,us+phonetic,+"),
+    ("us,de,fr,ru,gr", "it has 5 layouts, and four are the most"),
+    ("us,de,fr,ru,gr,il++", "it has 6 layouts, and four are the most"),
+    ("us+grp:alt_shift_toggle", "options are in the third field: write us++grp:alt_shift_toggle"),
+    ("us,ru+grp:alt_shift_toggle,compose:caps", "write us,ru++grp:alt_shift_toggle,compose:caps"),
+    ("us+++", "it has three fields"),
+    ("us+oss,dvorak", "there are more variants than layouts"),
+    ("us" * 200, "it has more than 256 characters"),
+    # Nothing that could be anything is repeated.
+    ("us(\x1b[2J)", "grp:alt_shift_toggle"), ("us(a)+b+c d", "grp:alt_shift_toggle"),
+])
+def test_a_keyboard_is_refused_with_what_to_write(text, advice):
+    with pytest.raises(Malformed) as caught:
+        row("keyboard-layout").decode(text.encode("utf-8"))
+    message = row("keyboard-layout").expected(caught.value)
+    assert message.endswith(advice) or advice + ", " in message or advice + " " in message, message
+    if "write " in message:
+        row("keyboard-layout").decode(message.rpartition("write ")[2].encode("utf-8"))
