@@ -17,6 +17,7 @@ from ansible_collections.qubes.vmconfig.plugins.module_utils._text import escape
 
 try:
     from ansible.template import trust_as_template
+    AnsibleEnvironment = None
 except ImportError:
     # Before ansible-core 2.19.
     from ansible.template import AnsibleEnvironment

@@ -253,7 +253,8 @@ def test_no_error_brings_to_the_terminal_what_it_acts_on(tmp_path):
 # -- a role of one's own --
 
 TEXTS = {
-    "json": '{"a": 1}\n', "list": "[1, 2]\n", "number": "0644\n", "boolean": "true", "null": "null", "expression": "{{ '{{' }} x }}", "date": "2026-01-02", "none": "",
+    "json": '{"a": 1}\n', "list": "[1, 2]\n", "number": "0644\n", "boolean": "true", "null": "null",
+    "expression": "{{ '{{' }} x }}", "date": "2026-01-02", "none": "",
     "float": "1.10\n", "spaces": "  x  \n\n", "quotes": "'x'", "backslash": "a\\nb\\\\c\n", "umlaut": "\u00e4\u20ac\n", "python": "{'a': None}", "yaml": "a: b\n",
 }
 
@@ -266,7 +267,8 @@ def test_a_role_of_ones_own_renders_texts_as_they_are(tmp_path):
         (own / "templates" / (name + ".j2")).write_text(text, encoding="utf-8")
     (own / "templates/managed.j2").write_text("# {{ ansible_managed }}\n{% if true %}\n{{ number }} {{ read_keys_config.timezone }}\n{% endif %}\n")
     files = [{"dest": "/etc/own/" + name, "src": name + ".j2"} for name in [*TEXTS, "managed"]] + [
-        {"dest": "/etc/own/content", "content": "{{ '[1]' }}", "mode": "0600"}, {"dest": "/etc/own/link", "link": "content"}, {"dest": "/etc/own/gone", "absent": True}]
+        {"dest": "/etc/own/content", "content": "{{ '[1]' }}", "mode": "0600"},
+        {"dest": "/etc/own/link", "link": "content"}, {"dest": "/etc/own/gone", "absent": True}]
     files[-4]["vars"] = {"number": "007"}
     tasks = [{"name": "Read the keys", "ansible.builtin.include_role": {"name": "qubes.vmconfig.read_keys", "public": True}},
              {"name": "Render", "qubes.vmconfig.render": {"files": files}, "register": "own_rendered"},
