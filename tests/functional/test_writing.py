@@ -255,7 +255,8 @@ def test_no_error_brings_to_the_terminal_what_it_acts_on(tmp_path):
 TEXTS = {
     "json": '{"a": 1}\n', "list": "[1, 2]\n", "number": "0644\n", "boolean": "true", "null": "null",
     "expression": "{{ '{{' }} x }}", "date": "2026-01-02", "none": "",
-    "float": "1.10\n", "spaces": "  x  \n\n", "quotes": "'x'", "backslash": "a\\nb\\\\c\n", "umlaut": "\u00e4\u20ac\n", "python": "{'a': None}", "yaml": "a: b\n",
+    "float": "1.10\n", "spaces": "  x  \n\n", "quotes": "'x'", "backslash": "a\\nb\\\\c\n", "umlaut": "\u00e4\u20ac\n",
+    "python": "{'a': None}", "yaml": "a: b\n",
 }
 
 
