@@ -21,8 +21,8 @@ from ansible_collections.qubes.vmconfig.plugins.module_utils._text import cut, e
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OURS = ("vmconfig_", "audit_")
 """Whoever names a variable like this means this collection. What begins with the name of a role may well be somebody else's."""
-# How much of the rest has to be equal where the beginning is a role's, and how much of all where it is not.
-_REST, _ALL = 0.75, 0.9
+# How much of the rest has to be equal where the beginning is ours, where it is a role's, and how much of all where the beginning is wrong too.
+_ANY, _REST, _ALL = 0.5, 0.75, 0.9
 _HOSTS_NAMED = 3
 
 
@@ -57,19 +57,22 @@ def _nearest(name: str) -> Optional[str]:
     """The variable that is meant, empty where there is no saying; None where the name is right, or somebody else's."""
     if name in known():
         return None
-    if name.startswith(OURS):
-        return next(iter(difflib.get_close_matches(name, sorted(known()), 1, 0.6)), "")
-    for role in _specs():
-        prefix = role + "_"
-        # What read_keys finds out has names like that.
-        if role not in ("", "read_keys") and name.startswith(prefix):
-            rests = sorted(other[len(prefix):] for other in _specs()[role] if other.startswith(prefix))
-            near = difflib.get_close_matches(name[len(prefix):], rests, 1, _REST)
-            return prefix + near[0] if near else next(iter(difflib.get_close_matches(name, sorted(known()), 1, _ALL)), None)
-    return None
+    ours = next((prefix for prefix in OURS if name.startswith(prefix)), "")
+    if ours:
+        return _close(name, ours, known(), _ANY) or ""
+    # What read_keys finds out has names like that of a role.
+    role = next((role + "_" for role in _specs() if role not in ("", "read_keys") and name.startswith(role + "_")), "")
+    return (_close(name, role, known(), _REST) or _close(name, "", known(), _ALL)) if role else None
+
+
+def _close(name: str, prefix: str, others: Iterable[str], cutoff: float) -> Optional[str]:
+    """The nearest of those that begin so, by what comes after that."""
+    rests = sorted(other[len(prefix):] for other in others if other.startswith(prefix))
+    found = difflib.get_close_matches(name[len(prefix):], rests, 1, cutoff)
+    return prefix + found[0] if found else None
 
 
 def _sentence(name: str, nearest: str, hosts: List[str]) -> str:
     named = ", ".join(escape(host) for host in hosts[:_HOSTS_NAMED]) + (" and %d more" % (len(hosts) - _HOSTS_NAMED) if len(hosts) > _HOSTS_NAMED else "")
-    advice = "did you mean %s?" % nearest if nearest else "docs/roles.md of the collection names those that there are"
-    return "%s, which is set for %s, is no variable of qubes.vmconfig: %s" % (cut(escape(name)), named, advice)
+    advice = "the nearest is %s" % nearest if nearest else "docs/roles.md of the collection names those that there are"
+    return "there is no variable %s, which is set for %s: %s" % (cut(escape(name)), named, advice)

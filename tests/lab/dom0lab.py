@@ -10,7 +10,6 @@ import os
 from typing import Dict
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-INTERPRETER = {"ansible_connection": "qubes"}
 
 
 def environment(template: str, after_failure: str = "drops") -> Dict[str, str]:
