@@ -23,11 +23,9 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Say which hosts failed so far
+- name: Say how often each host has failed so far
   ansible.builtin.debug:
-    msg: "{{ item }} failed"
-  loop: "{{ groups.all }}"
-  when: query('qubes.vmconfig.recap', item) | map(attribute='failures') | sum > 0
+    msg: "{{ dict(groups.all | zip(query('qubes.vmconfig.recap', *groups.all) | map(attribute='failures'))) }}"
 """
 
 RETURN = r"""
