@@ -14,7 +14,7 @@ import tempfile
 
 import pytest
 import yaml
-from ansible_collections.qubes.vmconfig.plugins.module_utils import _forms, _interface, _selection
+from ansible_collections.qubes.vmconfig.plugins.module_utils import _forms, _interface, _keyboardforms, _selection
 from ansible_collections.qubes.vmconfig.plugins.module_utils._declaration import declared_qubes, from_bytes, refuse_secrets, refuse_unsendable
 from ansible_collections.qubes.vmconfig.plugins.module_utils._document import parse, write_json, write_yaml
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import VmconfigError
@@ -94,8 +94,8 @@ def of_form(form):
         _forms.Address: lambda: st.ip_addresses(v=form.version).map(str),
         _forms.Netmask: lambda: st.integers(0, 32).map(lambda bits: str(ipaddress.ip_network((0, bits)).netmask)),
         _forms.Addresses: lambda: st.lists(st.ip_addresses(v=form.address.version).map(str), min_size=1, max_size=9),
-        _forms.Keyboard: keyboards,
-        _forms.Keymap: lambda: st.from_regex(r"\A[ \t\n]{0,3}xkb_keymap [ a-z]{0,9}\{[ -\[\]-z\t\n]{0,40}\};?\n?\Z"),
+        _keyboardforms.Keyboard: keyboards,
+        _keyboardforms.Keymap: keymaps,
         _forms.Pattern: lambda: st.from_regex(r"\A(?:%s)\Z" % form.pattern, alphabet=st.characters(max_codepoint=126)),
     }
     return kinds[type(form)]()
@@ -108,6 +108,14 @@ def keyboards(draw):
     variants = draw(st.lists(st.one_of(st.just(""), name), max_size=len(layouts)))
     options = draw(st.lists(st.from_regex(r"\A[a-z]{1,5}:[a-z_]{1,9}\Z"), max_size=4))
     return {"layout": ",".join(layouts), "variant": ",".join(variants), "options": ",".join(options)}
+
+
+@st.composite
+def keymaps(draw):
+    space = st.sampled_from([" ", "\n", "\t", "\n\t", " // said aside\n", " # said aside\n"])
+    word = st.one_of(st.from_regex(r"\A[a-z_]{1,9}\Z"), st.sampled_from(['include "pc+us+inet(evdev)"', "key <AE01>", "[ a, b ]", "=", ";", '"text"', "{ }"]))
+    words = draw(st.lists(st.tuples(word, space), max_size=9))
+    return "xkb_keymap%s{ %s};%s" % (draw(space), "".join([part + gap for part, gap in words]), draw(st.sampled_from(["", "\n"])))
 
 
 # -- every row --

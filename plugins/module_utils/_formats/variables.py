@@ -61,11 +61,7 @@ def shown(value: Any) -> str:
     """A value for a message."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    try:
-        return show(value)
-    except ValueError:
-        # Python refuses to write down what has too many digits.
-        return "a number of more than 4,000 digits"
+    return show(value)
 
 
 def _text(value: Any) -> str:
