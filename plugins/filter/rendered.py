@@ -40,7 +40,7 @@ _value:
 """
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import TEXTS
+from ansible_collections.qubes.vmconfig.plugins.module_utils._formats.every import TEXTS
 
 
 def rendered(value, text, **more):

@@ -70,7 +70,7 @@ _value:
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.qubes.vmconfig.plugins.module_utils import _wanted
-from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import ROLES
+from ansible_collections.qubes.vmconfig.plugins.module_utils._formats.every import ROLES
 
 
 def wanted(found, role, qube="self", given=None):

@@ -23,7 +23,8 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Tuple
 from . import _inspect, _zoneinfo
 from ._errors import Refused, VmconfigError
 from ._files import read_file
-from ._formats import ROLES, machine
+from ._formats.base import machine
+from ._formats.every import ROLES
 from ._placing import Place, Unplaced
 from ._stores.opening import open_store
 from ._text import escape, show

@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
 
 from . import _interface
 from ._errors import Refused
-from ._formats import ROLES
+from ._formats.every import ROLES
 from ._formats.variables import converted
 from ._text import show
 

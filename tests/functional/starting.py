@@ -16,7 +16,7 @@ import sys
 
 import qubesdblab
 import yaml
-from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import ROLES
+from ansible_collections.qubes.vmconfig.plugins.module_utils._formats.every import ROLES
 
 FOLDER = "usr/lib/qubes-vmconfig"
 UNIT = "etc/systemd/system/qubes-vmconfig.service"

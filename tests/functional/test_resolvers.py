@@ -12,7 +12,7 @@ import subprocess
 
 import packages
 import pytest
-from ansible_collections.qubes.vmconfig.plugins.module_utils import _formats
+from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import base, resolver
 from namespaces import unshared
 
 DNS = ["10.139.1.1", "10.139.1.2"]
@@ -47,8 +47,8 @@ def program(package, path):
 
 def resolved_conf(config, name):
     """The text of the one file of ours of that name that there is."""
-    values = _formats.resolver.wanted(config)
-    files = _formats.resolver.files(values, "RedHat", _formats.Machine(resolved=True, network_manager=True))
+    values = resolver.wanted(config)
+    files = resolver.files(values, "RedHat", base.Machine(resolved=True, network_manager=True))
     return next(file.text for file in files if file.dest.endswith(name))
 
 

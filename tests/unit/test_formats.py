@@ -12,23 +12,24 @@ import subprocess
 import sys
 
 import pytest
-from ansible_collections.qubes.vmconfig.plugins.module_utils import _formats
-from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import console, display, dns_redirect, resolver, timezone, uplink, xkb
+from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import (
+    base, console, display, dns_redirect, every, resolver, timezone, uplink, xkb,
+)
 
 
 @pytest.mark.parametrize("module", [display, dns_redirect, resolver, timezone, uplink, xkb])
 def test_every_text_has_its_name_once(module):
-    assert all(_formats.TEXTS[name] is text for name, text in module.TEXTS.items())
+    assert all(every.TEXTS[name] is text for name, text in module.TEXTS.items())
 
 
 @pytest.mark.parametrize("module", [display, dns_redirect, resolver, timezone, uplink, xkb])
 def test_without_keys_there_is_nothing_to_write(module):
-    assert module.files(module.wanted({}), "Debian", _formats.Machine()) == []
+    assert module.files(module.wanted({}), "Debian", base.Machine()) == []
 
 
 def test_they_need_nothing_but_the_standard_library():
     # As at boot: no site packages, no Ansible.
-    collection = _formats.__path__[0].rpartition("/plugins/")[0]
+    collection = every.__file__.rpartition("/plugins/")[0]
     code = ("import sys; sys.path.insert(0, %r); import plugins.module_utils._wanted; assert not any('ansible' in name for name in sys.modules)" %
             collection)
     subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
@@ -60,7 +61,7 @@ def test_who_sets_the_uplink_at_the_start():
     values = uplink.wanted({"network": NETWORK})
 
     def written(family="Debian", **machine):
-        return [file.dest for file in uplink.files(values, family, _formats.Machine(**machine))]
+        return [file.dest for file in uplink.files(values, family, base.Machine(**machine))]
 
     assert written() == []
     assert written(networkd=True, network_manager=True, ifupdown=True) == ["/etc/systemd/network/10-qubes-uplink.network"]
@@ -71,7 +72,7 @@ def test_who_sets_the_uplink_at_the_start():
 
 def test_a_custom_value_is_in_no_file():
     values = uplink.wanted({"network": NETWORK, "net_config": {NETWORK["mac"]: {**OWN, "custom": "reboot\n[Route]"}}})
-    for machine in (_formats.Machine(networkd=True), _formats.Machine(network_manager=True), _formats.Machine(ifupdown=True)):
+    for machine in (base.Machine(networkd=True), base.Machine(network_manager=True), base.Machine(ifupdown=True)):
         texts = "".join([file.text for file in uplink.files(values, "Debian", machine)])
         assert "172.16.1.2/24" in texts and "reboot" not in texts and "fe:ff:ff:ff:ff:ff" not in texts
 
@@ -102,8 +103,8 @@ KEYMAPS = {
           '\txkb_symbols   { include "pc+fr+inet(evdev)"\t};\n\txkb_geometry  { include "pc(pc105)"\t};\n};',
 }
 DNS = {"network": {"dns": ["10.139.1.1", "10.139.1.2"]}}
-MARKED = {"resolved": _formats.Machine(resolved=True), "manager": _formats.Machine(resolved=True, network_manager=True),
-          "sysconfig": _formats.Machine(sysconfig=True), "": _formats.Machine()}
+MARKED = {"resolved": base.Machine(resolved=True), "manager": base.Machine(resolved=True, network_manager=True),
+          "sysconfig": base.Machine(sysconfig=True), "": base.Machine()}
 
 
 @pytest.mark.parametrize("role, expected, config, family, machine, begin", [
@@ -129,7 +130,7 @@ MARKED = {"resolved": _formats.Machine(resolved=True), "manager": _formats.Machi
     ("resolver", "manager-one", {"network": {"dns": ["10.137.2.1"]}, "vm_type": "NetVM"}, "Debian", "manager", ""),
 ])
 def test_the_formatters_say_what_the_roles_write(role, expected, config, family, machine, begin):
-    module = _formats.ROLES[role]
+    module = every.ROLES[role]
     there = tree(role, begin)
     values = module.wanted(config)
     if role == "xkb":

@@ -12,7 +12,7 @@ import os
 
 import pytest
 import yaml
-from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import ROLES
+from ansible_collections.qubes.vmconfig.plugins.module_utils._formats.every import ROLES
 from ansible_collections.qubes.vmconfig.plugins.module_utils._text import escape
 from ansible_collections.qubes.vmconfig.plugins.module_utils._wanted import wanted
 from hypothesis import given, strategies

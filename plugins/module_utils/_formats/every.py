@@ -4,7 +4,7 @@
 
 # Private to the qubes.vmconfig collection: it may change at any time.
 
-"""The texts of the files that the roles render, one module a role.
+"""The modules of all roles, and the texts of the files that they render.
 
 The roles' templates get them through the filter ``rendered``, a renderer at boot calls ``files`` of each module. Both go by its
 ``VARIABLES``, what ``wanted`` makes of the keys, and where the module has them ``keys``, ``held``, ``complete`` and ``problems``;
@@ -17,9 +17,6 @@ from types import ModuleType
 from typing import Callable, Dict
 
 from . import display, dns_redirect, interface, resolver, services, timezone, uplink, vm_config, xkb
-from .base import MANAGED, File, Machine, Read, machine
-
-__all__ = ["MANAGED", "ROLES", "TEXTS", "File", "Machine", "Read", "machine"]
 
 ROLES: Dict[str, ModuleType] = {
     "display": display, "dns_redirect": dns_redirect, "resolver": resolver, "services": services, "timezone": timezone,
