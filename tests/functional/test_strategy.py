@@ -109,6 +109,7 @@ def test_the_example_for_dom0(dom0):
     assert dom0.keys()["work"]["vm-config/timezone"] == "Europe/Warsaw"
 
 
+@pytest.mark.long
 def test_apply_does_what_it_does_otherwise(tmp_path):
     declaration = {"work": {"qubes-timezone": "Europe/Warsaw"}, "personal": {"qubes-service/cups": True}}
     tree, keys, said = both(tmp_path, None, "qubes.vmconfig.apply", "-e", "vmconfig_declaration=declaration.json", "--diff",
@@ -137,6 +138,7 @@ def test_each_role_does_what_it_does_otherwise(tmp_path):
         assert "sys-net/" + path in tree
 
 
+@pytest.mark.long
 def test_variables_come_from_everywhere(tmp_path):
     """Of the group, the host, the command line, and a file that is encrypted as a whole, which dom0 decrypts."""
     def prepare(dom0):
@@ -182,7 +184,7 @@ def test_tags_and_check_mode_are_shipped(dom0):
     assert code == 0 and set(dom0.tree()) == {"%s/etc/%s" % (qube, name) for qube in QUBES for name in ("timezone", "localtime")}, said
 
 
-@pytest.mark.parametrize("after", ["goes_on", "drops", pytest.param("ends", marks=pytest.mark.long)])
+@pytest.mark.parametrize("after", ["goes_on", *(pytest.param(after, marks=pytest.mark.long) for after in ("drops", "ends"))])
 def test_an_audit_of_a_qube_that_drifted_fails_and_names_the_file(dom0, after):
     assert dom0.play("qubes.vmconfig.apply")[0] == 0
     (dom0.folder / "root" / "work" / "etc" / "timezone").write_text("UTC\n")
@@ -194,10 +196,11 @@ def test_an_audit_of_a_qube_that_drifted_fails_and_names_the_file(dom0, after):
     if after != "ends":
         assert listed(said) == [
             "work: was compared elsewhere, and ended with a failure there: what it printed above says what differs, or why it could not be compared",
-            "anon-whonix: nothing differs, for it was compared elsewhere and ended well there",
-            "personal: nothing differs, for it was compared elsewhere and ended well there"]
+            "personal: nothing differs, for it was compared elsewhere and ended well there",
+            "anon-whonix: nothing differs, for it was compared elsewhere and ended well there"]
 
 
+@pytest.mark.long
 def test_an_audit_of_qubes_in_which_nothing_differs(dom0):
     assert dom0.play("qubes.vmconfig.apply", "-e", "vmconfig_hosts=work")[0] == 0
     (dom0.folder / "declaration.json").write_text(json.dumps({"work": {"qubes-timezone": "Asia/Tokyo"}}))
@@ -211,6 +214,7 @@ def test_an_audit_of_qubes_in_which_nothing_differs(dom0):
     assert listed(said)[0].startswith("work: was compared elsewhere, and what differs is in what it printed above")
 
 
+@pytest.mark.long
 def test_apply_and_audit_in_one_playbook(dom0):
     (dom0.folder / "site.yml").write_text("".join("- name: Run it\n  import_playbook: qubes.vmconfig.%s\n" % name for name in ("apply", "audit")))
     code, said = dom0.play("site.yml", "-e", "audit_fail_on_drift=true", "-e", "vmconfig_hosts=work", after="goes_on")
@@ -226,7 +230,6 @@ def test_dom0_itself_does_not_reach_into_a_qube(dom0):
     options = ["-e", "vmconfig_qubesd=%s/dom0/qubesd.sock" % dom0.folder, "-e", "vmconfig_hosts=work"]
     for playbook in ("qubes.vmconfig.apply", "qubes.vmconfig.audit"):
         # The connection of Qubes under `linear`, as after `strategy = linear` in ansible.cfg.
-        dom0.of_all = {"ansible_connection": "qubes"}
         env = {**dom0lab.environment("/nowhere"), "ANSIBLE_STRATEGY": "linear"}
         inventory = {"hosts": {"localhost": {"ansible_connection": "local"}, "work": {}},
                      "vars": {"ansible_connection": "qubes", "vmconfig_store": "file://%s" % dom0.store, "vmconfig_destdir": str(dom0.folder / "root")}}
