@@ -76,6 +76,10 @@ left:
   description: Why the server was left as it is; empty where it has the keyboard.
   type: str
   returned: success
+differs:
+  description: Whether the server had another keyboard.
+  type: bool
+  returned: success
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -102,7 +106,7 @@ def main():
     def work(params):
         names = checked(params)
         given = give(params["display"], names, names["keymap"], not module.check_mode)
-        return dict(given._asdict())
+        return dict(given._asdict(), differs=given.changed)
 
     run(module, work)
 
