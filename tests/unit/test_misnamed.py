@@ -24,7 +24,8 @@ MISTAKES = {
 }
 # What other people's playbooks may well have.
 OTHERS = ["services_enabled", "display_manager", "timezone_name", "xkb_comment", "resolver_search_path", "uplink_speed", "display_resolution_of_room",
-          "dns_redirect_owner", "servicesx", "my_vmconfig_destdirs", "ansible_host", "read_keys_config", "read_keys_changed", "__xkb_layout", "auditd_rules", "vm_config"]
+          "dns_redirect_owner", "servicesx", "my_vmconfig_destdirs",
+          "ansible_host", "read_keys_config", "read_keys_changed", "__xkb_layout", "auditd_rules", "vm_config"]
 
 
 @pytest.mark.parametrize("name, meant", MISTAKES.items())

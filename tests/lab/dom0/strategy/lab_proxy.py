@@ -172,7 +172,8 @@ class StrategyModule(Linear):
         codes = {}
 
         def heard(answer):
-            name, codes[name], printed, complained = answer
+            name, code, printed, complained = answer
+            codes[name] = code
             display.banner("QUBESOS [disp-mgmt-%s: PLAY %s]" % (name, iterator._play.name))
             for text in (complained, printed):
                 if text:
