@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.qubes.vmconfig.plugins.plugin_utils._action import told
+
 
 class ActionModule(ActionBase):
     """Looks once a play."""
@@ -18,7 +20,7 @@ class ActionModule(ActionBase):
         asked = {"play": self._play(), "destdir": arguments["destdir"], "asked": [*(arguments.get("paths") or []), *(arguments.get("texts") or [])]}
         if asked["play"] and all(known.get(name) == value for name, value in asked.items()):
             return dict(result, **{**known, "skipped": True, "skip_reason": "It was looked at in this play"})
-        found = self._execute_module(module_args=arguments, task_vars=task_vars)
+        found = told(self._execute_module(module_args=arguments, task_vars=task_vars))
         return dict(result, **(found if found.get("failed") else {**found, **asked}))
 
     def _play(self) -> str:

@@ -15,6 +15,7 @@ from ansible.template import generate_ansible_template_vars
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Refused, VmconfigError
 from ansible_collections.qubes.vmconfig.plugins.module_utils._machine import is_template
 from ansible_collections.qubes.vmconfig.plugins.module_utils._text import escape, show
+from ansible_collections.qubes.vmconfig.plugins.plugin_utils._action import told
 
 try:
     from ansible.template import trust_as_template
@@ -45,7 +46,7 @@ class ActionModule(ActionBase):
         except VmconfigError as error:
             # Not raised: ansible-core 2.16 would add a traceback.
             return dict(result, failed=True, msg=str(error))
-        result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
+        result.update(told(self._execute_module(module_args=arguments, task_vars=task_vars)))
         if self._task.check_mode and not boolean(self._templar.template((task_vars or {}).get("read_keys_counts", True)), strict=False):
             # An audit tells what differs in its own words, and its recap counts no change that was not made.
             result["changed"] = False

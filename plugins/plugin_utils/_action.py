@@ -25,6 +25,14 @@ _LARGEST = 5 * LARGEST
 """Bytes of a file that vault may have encrypted, which makes it four times as large."""
 
 
+def told(result: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a module returned, in our words where the Python of the target is too old for what ansible-core wraps around each module."""
+    if "SyntaxError" in str(result.get("module_stderr", "")):
+        return dict(result, msg="qubes.vmconfig needs Python 3.8 or newer on the target, and so does this ansible-core; the one there is too old for them. "
+                                "Set ansible_python_interpreter to a newer one")
+    return result
+
+
 class StoreAction(ActionBase):
     """Fills in the option ``store`` and runs the module of the same name."""
 
@@ -36,7 +44,7 @@ class StoreAction(ActionBase):
         except VmconfigError as error:
             # Not raised: ansible-core 2.16 would add a traceback.
             return dict(result, failed=True, msg=str(error))
-        result.update(self._execute_module(module_args=arguments, task_vars=task_vars))
+        result.update(told(self._execute_module(module_args=arguments, task_vars=task_vars)))
         return result
 
     def prepare(self, arguments: dict, task_vars: Mapping[str, Any]) -> None:

@@ -25,7 +25,8 @@ TYPES = {"modules": "module"}
 TYPES.update((kind, kind) for kind in ("become", "cache", "callback", "cliconf", "connection", "filter", "httpapi", "inventory", "lookup", "netconf", "shell",
                                        "strategy", "test", "vars"))
 # Examples that are written for the inside of a qube.
-INSIDE = {"What this qube sees, inside a qube", "The time zone", "Read the keys of this qube", "Go on with a good time zone alone"}
+INSIDE = {"What this qube sees, inside a qube", "The time zone", "Read the keys of this qube", "Go on with good resolvers alone",
+          "Which services are on in this qube"}
 
 
 def plugins():

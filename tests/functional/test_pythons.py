@@ -18,7 +18,7 @@ from playing import keys_info, play
 
 COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OLD = ["2.7", "3.6", "3.7"]
-# Which of them a core still drives; the others it refuses itself.
+# Which of them a core still drives. What others wrap around a module is nothing that these Pythons can read.
 DRIVEN = {"2.16": OLD, "2.17": ["3.7"]}.get(core.rpartition(".")[0], [])
 
 
@@ -58,7 +58,7 @@ def test_a_task_says_so(tmp_path, version):
     if version in DRIVEN:
         assert result["msg"].startswith("qubes.vmconfig needs Python 3.8 or newer on the target; ") and " has %s." % version in result["msg"], result
     else:
-        assert "minimum of Python" in str(result), result
+        assert result["msg"].startswith("qubes.vmconfig needs Python 3.8 or newer on the target, and so does this ansible-core; "), result
 
 
 @pytest.mark.parametrize("version", ["3.6", "3.7"])
