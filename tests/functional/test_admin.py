@@ -594,7 +594,7 @@ def test_apply_says_who_has_to_restart_and_notifies_the_others(work, tmp_path):
     now = {"vm-config/x": "1"}
     declared = {"work": {**now, "qubes-service/cups": True, "qubes-debug-mode": True}, "personal": now, "off": now, "same": now}
     (tmp_path / "declared.json").write_text(json.dumps(declared))
-    options = ["-e", "vmconfig_declaration=%s" % (tmp_path / "declared.json"), "-e", "vmconfig_notify=my.ConfigChanged", "-e", "vmconfig_hosts=localhost,!all"]
+    options = ["-e", "vmconfig_declaration=%s" % (tmp_path / "declared.json"), "-e", "vmconfig_notify=my.ConfigChanged", "--tags", "keys"]
     for check in (["--check"], []):
         said_of_it = playbook(tmp_path, "apply", {"localhost": {"vmconfig_store": "admin"}}, *options, *check)
         assert "Restart, or wait for its next start: work (qubes-debug-mode, qubes-service/cups)" in said_of_it
