@@ -85,6 +85,7 @@ differs:
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.qubes.vmconfig.plugins.module_utils._arguments import run
+from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Refused
 from ansible_collections.qubes.vmconfig.plugins.module_utils._xkb.keyboard import checked
 from ansible_collections.qubes.vmconfig.plugins.module_utils._xkb.server import give
 
@@ -99,12 +100,13 @@ def main():
             options=dict(type="str", default=""),
             keymap=dict(type="str", default="", no_log=False),
         ),
-        required_one_of=[("layout", "keymap")],
         supports_check_mode=True,
     )
 
     def work(params):
         names = checked(params)
+        if not names["layout"] and not names["keymap"]:
+            raise Refused("neither a layout nor a keymap is given; expected one of them")
         given = give(params["display"], names, names["keymap"], not module.check_mode)
         return dict(given._asdict(), differs=given.changed)
 
