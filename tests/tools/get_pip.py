@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Stands in for the get-pip.py that ansible-test downloads for its virtual environments, from a host that CI need not reach.
 
-ansible-test takes it from its cache, where run.py puts it, and runs it with the options and packages it wants of pip.
+ansible-test takes it from its cache, where groups.py puts it, and runs it with the options and packages it wants of pip.
 """
 
 import subprocess
