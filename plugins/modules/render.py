@@ -211,8 +211,9 @@ def main():
         rules = Rules() if destdir else Rules(place.protected(), bool(params["take_over"]), place.exists(AGENT), kept(params["config"] or {}))
         settled = settle(place, [wanted(entry) for entry in params["files"]], rules, module.check_mode)
         for change in [] if destdir or module.check_mode else settled.changes:
-            # Where SELinux is not, this does nothing.
-            module.set_default_selinux_context(change.dest, False)
+            # Where SELinux is not, this does nothing; of what is gone it would fail.
+            if change.after.kind:
+                module.set_default_selinux_context(change.dest, False)
         shown = settled.changes + settled.left if module.check_mode else settled.changes
         result = {"changed": bool(shown), "changed_files": [change.dest for change in settled.changes],
                   "left_to_agent": [change.dest for change in settled.left], "protected": settled.protected}

@@ -1,0 +1,65 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Modules that look at a machine and write to it, run alone: what is given to them and is none of what they take, and what they leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import types
+
+import pytest
+from ansible.module_utils import basic
+from ansible_collections.qubes.vmconfig.plugins.modules import render
+
+
+@pytest.fixture(name="run")
+def run_of_a_module(monkeypatch, capsys):
+    """Runs a module in this process, and returns its result."""
+    def run(module, **params):
+        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": params}).encode())
+        # Newer cores are told how the module's arguments are written.
+        monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
+        with pytest.raises(SystemExit):
+            module.main()
+        return json.loads(capsys.readouterr().out)
+
+    return run
+
+
+class SELinux(types.SimpleNamespace):
+    """The library of a system with SELinux, on which all that there is has one context, and all should have another."""
+
+    def __init__(self):
+        super().__init__(set={})
+
+    def is_selinux_enabled(self):
+        return 1
+
+    def is_selinux_mls_enabled(self):
+        return 1
+
+    def matchpathcon(self, path, mode):
+        return 0, "system_u:object_r:etc_t:s0"
+
+    def lgetfilecon_raw(self, path):
+        os.lstat(path)
+        return 0, "system_u:object_r:unlabeled_t:s0"
+
+    def lsetfilecon(self, path, context):
+        os.lstat(path)
+        self.set[path] = context
+        return 0
+
+
+def test_a_file_that_goes_has_no_context_of_selinux(run, monkeypatch, tmp_path):
+    library = SELinux()
+    monkeypatch.setattr(basic, "HAVE_SELINUX", True)
+    monkeypatch.setattr(basic, "selinux", library, raising=False)
+    going, coming = tmp_path / "going", tmp_path / "coming"
+    going.write_text("x\n")
+    result = run(render, files=[{"dest": str(going), "absent": True}, {"dest": str(coming), "content": "x\n"}])
+    assert result.get("changed_files") == [str(going), str(coming)], result
+    assert library.set == {str(coming): "system_u:object_r:etc_t:s0"} and not going.exists()
