@@ -115,7 +115,7 @@ class Place(Tree):
             if any(name in ("", ".", "..") for name in names):
                 raise OSError(0, "its path is not one")
             return self._put(file, check)
-        except (OSError, LookupError, ValueError) as error:
+        except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise Unplaced("%s could not be written, and is as it was: %s" % (show(file.dest), reason)) from None
 
@@ -185,17 +185,29 @@ def _wanted(file: File, before: State, place: Place) -> State:
     if file.absent:
         return State()
     if file.link is not None:
+        if not file.link or "\0" in file.link:
+            raise OSError(0, "it would be a symbolic link to %s; expected where it leads" % show(file.link))
         return State("link", target=file.link)
     text = file.text if file.text is not None else file.made(place.read) if file.made else ""
     # Who owned it goes on owning it.
     return State("file", text.encode("utf-8", "surrogateescape"), "", int(file.mode, 8),
-                 _number(file.owner, lambda name: pwd.getpwnam(name).pw_uid, before.owner),
-                 _number(file.group, lambda name: grp.getgrnam(name).gr_gid, before.group))
+                 _number("user", file.owner, lambda name: pwd.getpwnam(name).pw_uid, before.owner),
+                 _number("group", file.group, lambda name: grp.getgrnam(name).gr_gid, before.group))
 
 
-def _number(name: str, look_up: Callable[[str], int], otherwise: int) -> int:
+def _number(what: str, name: str, look_up: Callable[[str], int], otherwise: int) -> int:
     """The number of a user or group."""
-    return otherwise if not name else int(name) if name.isdigit() else look_up(name)
+    if not name:
+        return otherwise
+    if re.fullmatch("[0-9]+", name):
+        # To the kernel the largest of all means that nothing is to change.
+        if len(name) > 10 or int(name) >= 2**32 - 1:
+            raise OSError(0, "%s is the number of no %s" % (show(name), what))
+        return int(name)
+    try:
+        return look_up(name)
+    except (LookupError, ValueError):
+        raise OSError(0, "there is no %s %s here" % (what, show(name))) from None
 
 
 def _become(entry: Entry, wanted: State) -> None:
@@ -234,7 +246,7 @@ def _replace(entry: Entry, make: Callable[[str], None]) -> None:
     try:
         make(temporary)
         os.replace(temporary, entry.name, src_dir_fd=entry.folder, dst_dir_fd=entry.folder)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary, dir_fd=entry.folder)
         raise

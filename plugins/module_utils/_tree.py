@@ -93,6 +93,9 @@ class Tree:
 
         Who is going to ``write`` gets there by no link that somebody else may have put there. ``make`` makes the folders that are missing.
         """
+        if "\0" in self.root + path:
+            # No name has one, and Python tells it in another way than the kernel.
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         if make:
             os.makedirs(self.root, 0o755, exist_ok=True)
         walk = _Walk(os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), path, write, make)

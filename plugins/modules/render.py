@@ -174,6 +174,9 @@ def wanted(entry):
         mode = "%o" % mode
     if not isinstance(mode, str) or not re.fullmatch("[0-7]{3,4}", mode):
         raise Refused("%s: the mode %s is refused: expected octal digits in quotes, such as \"0640\"" % (show(entry["dest"]), show(mode)))
+    if entry["content"] is None and entry["link"] is None and not entry["absent"]:
+        # Of absent: false nothing is known but that the file may be there.
+        raise Refused("%s: a file has one of src, content, link and absent: true; without them it would be emptied" % show(entry["dest"]))
     return File(entry["dest"], entry["content"], entry["link"], mode, tuple(entry["protected_by"] or ()) or None, entry["agent"],
                 entry["owner"] or "", entry["group"] or "", bool(entry["absent"]))
 

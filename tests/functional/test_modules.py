@@ -12,7 +12,7 @@ import types
 
 import pytest
 from ansible.module_utils import basic
-from ansible_collections.qubes.vmconfig.plugins.modules import render
+from ansible_collections.qubes.vmconfig.plugins.modules import place_info, render
 
 
 @pytest.fixture(name="run")
@@ -63,3 +63,42 @@ def test_a_file_that_goes_has_no_context_of_selinux(run, monkeypatch, tmp_path):
     result = run(render, files=[{"dest": str(going), "absent": True}, {"dest": str(coming), "content": "x\n"}])
     assert result.get("changed_files") == [str(going), str(coming)], result
     assert library.set == {str(coming): "system_u:object_r:etc_t:s0"} and not going.exists()
+
+
+# -- what is no file: the entry, and what its error says. Add yours --
+
+NONE = {
+    "absent-and-is-not": ({"absent": False}, "src, content, link and absent"),
+    "absent-and-is-not-as-text": ({"absent": "no"}, "src, content, link and absent"),
+    "template-that-nobody-rendered": ({"src": "x.j2"}, "src, content, link and absent"),
+    "link-to-nothing": ({"link": ""}, "expected where it leads"),
+    "link-with-a-nul": ({"link": "a\0b"}, "'a\\x00b'"),
+    "mode": ({"content": "x", "mode": "rw-r--r--"}, "'rw-r--r--'"),
+    "owner-that-is-too-large": ({"content": "x", "owner": "99999999999"}, "'99999999999'"),
+    "owner-that-means-nobody": ({"content": "x", "owner": str(2**32 - 1)}, "'4294967295'"),
+    "group-of-other-digits": ({"content": "x", "group": "²"}, "'²'"),
+    "group-that-is-not-there": ({"content": "x", "group": "no-such-group"}, "'no-such-group'"),
+}
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("name", NONE)
+def test_what_is_no_file_is_refused_before_the_first_is_written(run, tmp_path, name, check):
+    entry, said = NONE[name]
+    there = tmp_path / "there"
+    there.write_text("of long standing\n")
+    result = run(render, files=[{"dest": str(tmp_path / "first"), "content": "x\n"}, {"dest": str(there), **entry}], _ansible_check_mode=check)
+    assert result.get("failed") and said in result["msg"] and "there" in result["msg"], result
+    assert there.read_text() == "of long standing\n" and [path.name for path in tmp_path.iterdir()] == ["there"]
+
+
+PATHS = ["/etc/\0x", "\0", "/etc/" + 5000 * "x", 3000 * "/etc", "", "/", "/..", "/etc/passwd/x"]
+
+
+@pytest.mark.parametrize("path", PATHS, ids=map(ascii, PATHS))
+def test_what_is_no_path_is_not_there(run, tmp_path, path):
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text("x\n")
+    for given in ({"paths": [path], "destdir": str(tmp_path)}, {"texts": [path], "destdir": str(tmp_path)}, {"paths": ["/etc"], "destdir": str(tmp_path) + path}):
+        result = run(place_info, **given)
+        assert "exception" not in result and (result.get("failed") or not set(result["paths"]) - {"/etc", "/", "/..", ""} and not result["texts"]), result
