@@ -8,7 +8,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Tuple
+import itertools
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from . import _interface
 from ._errors import QubeMissing, Refused, Stopped, StoreError, Unfinished, names, several
@@ -38,7 +39,7 @@ class Task(NamedTuple):
 def apply(store: Store, task: Task) -> Dict[str, Any]:
     """Makes the store hold what the task declares, and returns the module's result."""
     wanted = declare(task.qubes, task.purge, task.access, task.unknown, store.limit, store.protects and not task.force)
-    wanted = {qube: each._replace(keys={key: store.canonical(key, value) for key, value in each.keys.items()}) for qube, each in wanted.items()}
+    wanted = {qube: each._replace(keys=store.canonical(each.keys)) for qube, each in wanted.items()}
     if task.access != INHERIT and not store.permissions:
         raise Refused("access: %s cannot be had: %s has no permissions for single keys. Nothing was written." % (task.access, store.url))
     try:
@@ -127,23 +128,28 @@ class _Run:
 def _result(store: Store, task: Task, done: Mapping[str, List[Change]], absent: List[str]) -> Dict[str, Any]:
     # In the order of the task.
     done = {str(qube): done[str(qube)] for qube in task.qubes if str(qube) in done}
+    changed = {qube: list(dict.fromkeys([change.key for change in changes])) for qube, changes in done.items()}
+    rows = {key: _row(key) for key in dict.fromkeys(itertools.chain.from_iterable(changed.values()))}
+    # Once a key, which many qubes may have.
+    lasts = {key: store.lasts(row) for key, row in rows.items()}
+    effective = {key: row.effective if row else _interface.NOW for key, row in rows.items()}
     result: Dict[str, Any] = {
         "changed": any(done.values()),
-        "qubes": {qube: _report(store, changes) for qube, changes in done.items()},
+        "qubes": {qube: {
+            "changed_keys": keys,
+            "lasts": {key: lasts[key] for key in keys},
+            "effective": {key: effective[key] for key in keys},
+        } for qube, keys in changed.items()},
         "missing": absent,
     }
     if task.diff:
         result["diff"] = [diff(qube, store.kind, changes) for qube, changes in done.items() if changes]
-    advice = store.advice(list(dict.fromkeys(change.key for changes in done.values() for change in changes)))
+    advice = store.advice(list(rows))
     if advice:
         result["warnings"] = [advice]
     return result
 
 
-def _report(store: Store, changes: List[Change]) -> Dict[str, Any]:
-    rows = {change.key: found.row if found else None for change, found in ((change, _interface.find(change.key)) for change in changes)}
-    return {
-        "changed_keys": list(rows),
-        "lasts": {key: store.lasts(row) for key, row in rows.items()},
-        "effective": {key: row.effective if row else _interface.NOW for key, row in rows.items()},
-    }
+def _row(key: str) -> Optional[_interface.Row]:
+    found = _interface.find(key)
+    return found.row if found else None

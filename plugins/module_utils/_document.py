@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Dict, List, NoReturn, Optional, Tuple
+import re
+from typing import Any, Dict, Iterable, List, NoReturn, Optional, Tuple
 
 from . import _yamldata
 from ._errors import Refused
@@ -26,6 +27,9 @@ LARGEST = 8 * 1024 * 1024
 LIMITS = _yamldata.Limits(room=LARGEST, each=25, depth=32, number=64)
 """What is counted so that no document takes a hundred megabytes, and no short one a second. Declarations have four levels."""
 
+
+_HALF = re.compile(r"\\u[dD]")
+"""How JSON begins to escape half of a surrogate pair; with both halves it is a character."""
 
 _TOO_MUCH = "%%s holds too much: %d characters are the most, of which each value takes %d and its own" % (LIMITS.room, LIMITS.each)
 
@@ -82,6 +86,8 @@ def _parse_json(text: str, source: str) -> Any:
     data = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, source), parse_int=lambda written: int(sized(written)), parse_float=broken,
                       parse_constant=broken)
     _refuse_deep(data, source)
+    if _HALF.search(text):
+        _refuse_halves(data, source)
     return data
 
 
@@ -102,17 +108,25 @@ def _unique(pairs: List[Tuple[str, Any]], source: str) -> Dict[str, Any]:
 
 
 def _refuse_deep(data: Any, source: str) -> None:
-    """``Refused`` where data is nested too deep, or a text in it is not Unicode, which JSON can escape."""
     level = [data]
-    depth = 0
+    for _depth in range(LIMITS.depth):
+        level = [each for within in level for each in _values(within) if isinstance(each, (dict, list))]
+    if any(level):
+        raise Refused("%s is nested deeper than %d levels" % (source, LIMITS.depth))
+
+
+def _values(data: Any) -> Iterable[Any]:
+    if isinstance(data, dict):
+        return data.values()
+    return data if isinstance(data, list) else ()
+
+
+def _refuse_halves(data: Any, source: str) -> None:
+    level = [data]
     while level:
-        if depth > LIMITS.depth:
-            raise Refused("%s is nested deeper than %d levels" % (source, LIMITS.depth))
-        for each in level:
-            if isinstance(each, str) and not _yamldata.is_unicode(each):
-                raise Refused("%s: a text in it is not Unicode: it has half of a surrogate pair" % source)
+        if not all(_yamldata.is_unicode(each) for each in level if isinstance(each, str)):
+            raise Refused("%s: a text in it is not Unicode: it has half of a surrogate pair" % source)
         level = [each for within in level for each in _within(within)]
-        depth += 1
 
 
 def _within(data: Any) -> List[Any]:
@@ -150,10 +164,20 @@ def _yaml(why: str):
 
 def write_json(data: Dict[str, Dict[str, Any]]) -> str:
     """The text of a JSON document; ``Refused`` where it would be more than is read again."""
-    _refuse_large(_room(data))
-    text = json.dumps(data, indent=2, sort_keys=True, ensure_ascii=True) + "\n"
-    _refuse_large(_room_of_json(text))
-    return text
+    parts, room = [], len("{}\n")
+    for qube, keys in sorted(data.items()):
+        parts.append("%s\n  %s: %s" % ("," if parts else "", json.dumps(qube), _keys_of_json(keys)))
+        room += _room_of_json(parts[-1])
+        _refuse_large(room)
+    return "{%s\n}\n" % "".join(parts)
+
+
+_KEYS = json.JSONEncoder(sort_keys=True, separators=(",\n    ", ": "))
+"""Keys a line each. With ``indent`` Python's json leaves its encoder in C, and takes four times as long."""
+
+
+def _keys_of_json(keys: Dict[str, Any]) -> str:
+    return "{\n    %s\n  }" % _KEYS.encode(keys)[1:-1] if keys else "{}"
 
 
 def write_yaml(data: Dict[str, Dict[str, Any]]) -> str:

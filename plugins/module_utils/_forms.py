@@ -123,7 +123,7 @@ class Text(Form):
     def encode(self, value) -> str:
         if not isinstance(value, str):
             raise Malformed("quote it: YAML reads an unquoted 12:30 as 750, 1.10 as 1.1 and yes as true")
-        return super().encode(value)
+        return self.decode(value)
 
 
 class Address(Form):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
 
 from . import _interface
 from ._errors import Refused, names
@@ -167,9 +167,9 @@ def encode(key: str, value, unknown: str) -> Optional[bytes]:
     if key in _interface.SECRETS:
         raise Refused("it is a secret, which can only be removed, with null")
     try:
-        data = _from_base64(value)
-        if data is None:
+        if isinstance(value, str) or not _is_base64(value):
             return found.row.encode(value) if found else _interface.TEXT.encode(value).encode("utf-8")
+        data = _from_base64(value["base64"])
         if not _interface.free(key):
             found.row.decode(data)
         return data
@@ -180,12 +180,13 @@ def encode(key: str, value, unknown: str) -> Optional[bytes]:
         raise Refused("the value %s is not Unicode; give its bytes as {base64: ...}" % show(value)) from None
 
 
-def _from_base64(value) -> Optional[bytes]:
-    """The bytes of ``{base64: ...}``; None for any other value."""
-    if isinstance(value, str) or not isinstance(value, Mapping) or set(value) != {"base64"}:
-        return None
+def _is_base64(value) -> bool:
+    return isinstance(value, Mapping) and set(value) == {"base64"}
+
+
+def _from_base64(written) -> bytes:
     try:
-        data = base64.b64decode(value["base64"], validate=True)
+        data = base64.b64decode(written, validate=True)
     except (binascii.Error, TypeError, ValueError):
         raise Malformed("what follows base64: is not base64") from None
     if b"\0" in data:
@@ -199,9 +200,7 @@ def plan(qube: str, wanted: Wanted, found: Snapshot) -> List[Change]:
     if denied:
         raise Refused("qube %s: %s may not be read here, so cannot be compared%s" % (
             show(qube), names(denied), ". " + found.hint if found.hint else ""))
-    goal = {key: None for key in found.values if key.startswith(wanted.purge)} if wanted.purge else {}
-    goal.update(wanted.keys)
-    changes = [change for change in [_change(key, after, wanted, found) for key, after in goal.items()] if change]
+    changes = list(_differing(wanted, found))
     if changes:
         changes += _commits(changes, wanted)
         _refuse_protected(qube, changes, wanted)
@@ -217,9 +216,9 @@ def _commits(changes: List[Change], wanted: Wanted) -> List[Change]:
     """The keys that are right already, and are written again to put changes of others into force."""
     changed = frozenset([change.key for change in changes])
     again = []
-    for key, value in wanted.keys.items():
-        found = _interface.find(key) if value is not None and key not in changed else None
-        if found and found.row.commits:
+    for key in wanted.keys.keys() - changed:
+        found, value = _interface.find(key), wanted.keys[key]
+        if found and found.row.commits and value is not None:
             if any(other.startswith(key + found.row.commits) for other in changed):
                 again.append(Change(key, value, value))
     return again
@@ -235,18 +234,23 @@ def _refuse_protected(qube: str, changes: List[Change], wanted: Wanted) -> None:
                       "give force: true if this is meant" % (show(qube), names(protected)))
 
 
-def _change(key: str, after: Optional[bytes], wanted: Wanted, found: Snapshot) -> Optional[Change]:
-    before = found.values.get(key)
-    if before is None and after is not None and key in found.either:
-        before = b""
-    elif after is None and key in found.defaults:
-        return None
-    if wanted.access == INHERIT or after is None:
-        return Change(key, before, after) if before != after else None
-    access = found.access.get(key)
-    if before == after and access == wanted.access:
-        return None
-    return Change(key, before, after, access, wanted.access)
+def _differing(wanted: Wanted, found: Snapshot) -> Iterator[Change]:
+    goal = wanted.keys
+    if wanted.purge:
+        goal = {**{key: None for key in found.values if key.startswith(wanted.purge)}, **goal}
+    for key, after in goal.items():
+        before = found.values.get(key)
+        if before is None and after is not None and key in found.either:
+            before = b""
+        elif after is None and key in found.defaults:
+            continue
+        if wanted.access == INHERIT or after is None:
+            if before != after:
+                yield Change(key, before, after)
+            continue
+        access = found.access.get(key)
+        if before != after or access != wanted.access:
+            yield Change(key, before, after, access, wanted.access)
 
 
 def diff(qube: str, store: str, changes: List[Change]) -> Dict[str, str]:

@@ -413,6 +413,27 @@ def test_what_jinja_would_act_on_is_tagged(value):
     assert parse(text, "file")["work"]["vm-config/x"] == value
 
 
+def test_json_is_written_as_python_indents_it():
+    data = {"b": {"y": "1", "x": "\u017c,\n\"}"}, "a": {}, "\U0001f600": {"{": ",", "z": ""}}
+    assert write_json(data) == json.dumps(data, indent=2, sort_keys=True) + "\n"
+
+
+@pytest.mark.parametrize("half", [r"\ud800", r"\uDFFF", r"\ude00\ud83d", r"\\\uD83D."])
+@pytest.mark.parametrize("document", ['"%s"', '{"%s": {}}', '{"a": {"%s": "1"}}', '{"a": {"b": "%s"}}', '{"a": {"b": [["%s"]]}}'])
+def test_half_a_pair_is_found_wherever_it_stands(document, half):
+    with pytest.raises(Refused, match="half of a surrogate pair"):
+        parse(document % half, "src")
+    parse(document % r"\ud83d\ude00 \\ud83d", "src")
+
+
+@pytest.mark.parametrize("opening, closing", [("[", "]"), ('{"a":', "}")])
+def test_the_deepest_level_holds_no_more(opening, closing):
+    parse(opening * 32 + "1" + closing * 32, "src")
+    parse(opening * 32 + "{}" + closing * 32, "src")
+    with pytest.raises(Refused, match="nested deeper than 32 levels"):
+        parse(opening * 33 + "1" + closing * 33, "src")
+
+
 def test_what_is_written_is_the_same_each_time():
     data = {"b": {"y": "1", "x": "2"}, "a": {}}
     turned = {"a": {}, "b": {"x": "2", "y": "1"}}

@@ -22,7 +22,7 @@ from .._errors import QubeMissing, StoreError, Unfinished, names
 from .._interface import Row
 from .._plan import UNTOLD, Change, Snapshot
 from .._selection import Selection
-from .._settings import ALWAYS, Computed, Removal, Unsettable
+from .._settings import ALWAYS, Computed, Removal, Setting, Unsettable
 from .._text import show
 from . import adminapi
 from .adminapi import Answered, CallFailed, Client
@@ -128,9 +128,8 @@ class AdminStore(SideBySide):
 
     # writing
 
-    def canonical(self, key: str, value: Optional[bytes]) -> Optional[bytes]:
-        setting = _interface.setting(key)
-        return value if isinstance(setting, Removal) else setting.value(setting.text(value))
+    def canonical(self, keys: Dict[str, Optional[bytes]]) -> Dict[str, Optional[bytes]]:
+        return {key: _canonical(_interface.setting(key), value) for key, value in keys.items()}
 
     def update(self, qube: str, selection: Selection, replan: Replan, access: bool = False) -> List[Change]:
         found = self._read(qube, selection)
@@ -300,6 +299,10 @@ class _Reading:
             if unless and isinstance(error, unless):
                 raise
             raise self._store.failed(self._qube, method, argument, error) from None
+
+
+def _canonical(setting: Setting, value: Optional[bytes]) -> Optional[bytes]:
+    return value if isinstance(setting, Removal) else setting.value(setting.text(value))
 
 
 def _property(key: str) -> str:

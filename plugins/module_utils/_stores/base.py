@@ -75,9 +75,9 @@ class Store:
         """What this store has against such a key and value, or the empty text. Touches nothing."""
         return ""
 
-    def canonical(self, key: str, value: Optional[bytes]) -> Optional[bytes]:
-        """The one of all values that mean the same here as this, as reading gives it. For what ``limit`` has nothing against."""
-        return value
+    def canonical(self, keys: Dict[str, Optional[bytes]]) -> Dict[str, Optional[bytes]]:
+        """Each value as reading gives it, of all that mean the same here. For what ``limit`` has nothing against."""
+        return keys
 
     def lasts(self, row: Optional[Row]) -> str:
         """How long a write of this row lasts here."""

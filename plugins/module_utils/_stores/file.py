@@ -135,13 +135,11 @@ class FileStore(Store):
     def _keys(self, qube: str, keys: Any) -> Dict[str, bytes]:
         if not isinstance(keys, dict):
             raise StoreError("%s: qube %s is not a mapping of keys to text" % (self.url, show(qube)))
-        return {key: self._value(qube, key, value) for key, value in keys.items()}
+        return {key: value.encode("utf-8") if isinstance(value, str) else self._bytes(qube, key, value) for key, value in keys.items()}
 
-    def _value(self, qube: str, key: Any, value: Any) -> bytes:
+    def _bytes(self, qube: str, key: str, value: Any) -> bytes:
         try:
-            if isinstance(key, str) and isinstance(value, str):
-                return value.encode("utf-8")
-            if isinstance(key, str) and isinstance(value, dict) and set(value) == {"base64"}:
+            if isinstance(value, dict) and set(value) == {"base64"}:
                 return base64.b64decode(value["base64"], validate=True)
         except (binascii.Error, TypeError, ValueError):
             pass
