@@ -28,9 +28,6 @@ LIMITS = _yamldata.Limits(room=LARGEST, each=25, depth=32, number=64)
 """What is counted so that no document takes a hundred megabytes, and no short one a second. Declarations have four levels."""
 
 
-_HALF = re.compile(r"\\u[dD]")
-"""How JSON begins to escape half of a surrogate pair; with both halves it is a character."""
-
 _TOO_MUCH = "%%s holds too much: %d characters are the most, of which each value takes %d and its own" % (LIMITS.room, LIMITS.each)
 
 
@@ -86,7 +83,8 @@ def _parse_json(text: str, source: str) -> Any:
     data = json.loads(text, object_pairs_hook=lambda pairs: _unique(pairs, source), parse_int=lambda written: int(sized(written)), parse_float=broken,
                       parse_constant=broken)
     _refuse_deep(data, source)
-    if _HALF.search(text):
+    # So begins the escape of a half.
+    if re.search(r"\\u[dD]", text):
         _refuse_halves(data, source)
     return data
 
