@@ -33,6 +33,11 @@ def told(result: Mapping[str, Any]) -> Mapping[str, Any]:
     return result
 
 
+def _unfound(error: AnsibleError) -> str:
+    """Why a file of the controller is not there: the first line of what Ansible says, which goes on about modules that copy files."""
+    return cut(escape(to_text(error).partition("\n")[0]))
+
+
 class StoreAction(ActionBase):
     """Fills in the option ``store`` and runs the module of the same name."""
 
@@ -66,7 +71,7 @@ class StoreAction(ActionBase):
         try:
             path = self._find_needle("files", src)
         except AnsibleError as error:
-            raise Refused("%s: %s" % (named(src), cut(escape(to_text(error))))) from None
+            raise Refused("%s: %s" % (named(src), _unfound(error))) from None
         name = os.path.basename(path)
         try:
             data = read_file(path, _LARGEST)

@@ -166,7 +166,7 @@ def declaration(lab, folder):
 
 def readme(lab, folder):
     """Its first play sets what its second renders from."""
-    assert_inventories_name_the_group(folder)
+    without_qubes(folder, assert_inventories_name_the_group(folder))
     playbook, = blocks("README.md")
     (folder / "site.yml").write_text(playbook)
     give(lab, 7, RENDERED)
@@ -184,14 +184,29 @@ def readme(lab, folder):
 def assert_inventories_name_the_group(folder):
     """Those of the README are what ansible-inventory reads, and have the group that its playbook is for."""
     inventories = re.findall(r"(?ms)^```ini\n(.*?)^```$", (ROOT / "README.md").read_text())
-    assert len(inventories) == 2
+    assert len(inventories) == 3
     for text in inventories:
         (folder / "hosts.ini").write_text(text)
         done = subprocess.run([command("ansible-inventory"), "-i", "hosts.ini", "--list"], cwd=str(folder), env=environment(), check=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
         found = json.loads(done.stdout)
         assert found["qubes"]["hosts"] == ["work", "anon-whonix"]
-        assert all(found["_meta"]["hostvars"][host]["ansible_user"] == "root" for host in found["qubes"]["hosts"])
+        assert all({"ansible_user", "vmconfig_store"} & set(found["_meta"]["hostvars"][host]) for host in found["qubes"]["hosts"])
+    return inventories[-1]
+
+
+def without_qubes(folder, inventory):
+    """On a file, as the README says, only below the test's own folder."""
+    (folder / "hosts.ini").write_text(inventory.replace("/tmp/", "%s/" % folder))
+    (folder / "machine.json").write_text(re.search(r"is `(\{.*?\})` at first", (ROOT / "README.md").read_text()).group(1))
+    (folder / "file.yml").write_text(blocks("README.md")[0])
+    given = [word for name, value in FAMILY.items() for word in ("-e", "%s=%s" % (name, value))]
+    done = subprocess.run([command("ansible-playbook"), "-i", "hosts.ini", "file.yml", *given], cwd=str(folder), env=environment(),
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300, check=False)
+    ran(done)
+    assert json.loads((folder / "machine.json").read_text())["work"] == {
+        "keyboard-layout": "pl++compose:caps", "qubes-service/cups": "1", "vm-config/timezone": "Europe/Warsaw"}
+    assert (folder / "rendered" / "work" / "etc" / "timezone").read_text() == "Europe/Warsaw\n"
 
 
 def coming_from(lab, folder):

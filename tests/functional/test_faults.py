@@ -512,7 +512,7 @@ def test_an_empty_file_says_how_a_qube_gets_into_it(tmp_path, suffix, name, hint
     path.write_text("{}")
     with pytest.raises(QubeMissing) as caught:
         read(opened("file://%s" % path), "qubes-timezone", qube=name)
-    assert "in it are none" in str(caught.value)
+    assert "it has no qube yet" in str(caught.value)
     assert ('To add it, write  "%s": {}  into the file' % name in str(caught.value)) is hint
     if hint:
         path.write_text('{"%s": {}}' % name)

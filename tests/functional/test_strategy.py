@@ -195,7 +195,7 @@ def test_an_audit_of_a_qube_that_drifted_fails_and_names_the_file(dom0, after):
     assert dom0.tree() == before
     if after != "ends":
         assert listed(said) == [
-            "work: was compared elsewhere, and ended with a failure there: what it printed above says what differs, or why it could not be compared",
+            "work: ended with a failure, and nothing else was heard of it: what it printed above says what differs, or why it could not be compared",
             "personal: nothing differs, for it was compared elsewhere and ended well there",
             "anon-whonix: nothing differs, for it was compared elsewhere and ended well there"]
 

@@ -56,8 +56,8 @@ class FileStore(Store):
         return settled(found, self._absent([qube for qube in wanted if qube not in known], known))
 
     def _absent(self, qubes: Sequence[str], known: Qubes) -> Dict[str, VmconfigError]:
-        there = names(known) if qubes else ""
-        return {qube: QubeMissing("qube %s is not in %s; in it are %s%s" % (show(qube), self.url, there, _hint(qube))) for qube in qubes}
+        there = "in it are %s" % names(known) if known else "it has no qube yet"
+        return {qube: QubeMissing("qube %s is not in %s; %s%s" % (show(qube), self.url, there, _hint(qube))) for qube in qubes}
 
     def update(self, qube: str, selection: Selection, replan: Replan, access: bool = False) -> List[Change]:
         outcome = self._update({qube: Update(selection, replan, access)})

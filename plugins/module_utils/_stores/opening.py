@@ -93,8 +93,9 @@ def _auto(timeout: float, qubes: Sequence[str]) -> Store:
 
 
 def _none(url: str, qubes: Sequence[str], candidates: Sequence[Tuple[str, bool]]) -> StoreError:
-    return StoreError("store %s finds no store for %s on this machine: looked for %s. Name one: %s" % (
-        url, ", ".join(map(show, qubes[:3])) or "any qube", ", ".join([escape(path) for path, _bus in candidates]), FORMS))
+    more = " and %d more" % (len(qubes) - 3) if len(qubes) > 3 else ""
+    return StoreError("store %s finds no store for %s on this machine: looked for %s. Name one with the option store or the variable vmconfig_store: %s" % (
+        url, (", ".join(map(show, qubes[:3])) or "any qube") + more, ", ".join([escape(path) for path, _bus in candidates]), FORMS))
 
 
 def _admin(timeout: float) -> Store:
