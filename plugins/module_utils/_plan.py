@@ -216,9 +216,9 @@ def _commits(changes: List[Change], wanted: Wanted) -> List[Change]:
     """The keys that are right already, and are written again to put changes of others into force."""
     changed = frozenset([change.key for change in changes])
     again = []
-    for key in wanted.keys.keys() - changed:
-        found, value = _interface.find(key), wanted.keys[key]
-        if found and found.row.commits and value is not None:
+    for key, value in wanted.keys.items():
+        found = _interface.find(key) if value is not None and key not in changed else None
+        if found and found.row.commits:
             if any(other.startswith(key + found.row.commits) for other in changed):
                 again.append(Change(key, value, value))
     return again
