@@ -117,7 +117,7 @@ def test_at_each_start_a_tree_is_written_and_read_as_if_it_was_all(daemon, tmp_p
     assert os.readlink(root / "etc/localtime") == "../usr/share/zoneinfo/Europe/Warsaw"
 
 
-@pytest.mark.parametrize("role", ["xkb", "services", "display", "resolver"])
+@pytest.mark.parametrize("role", ["xkb", *(pytest.param(role, marks=pytest.mark.long) for role in ("services", "display", "resolver"))])
 def test_now_a_tree_is_written_and_read_as_if_it_was_all(tmp_path, role):
     hosts = {}
     for name in TREES:
@@ -151,7 +151,7 @@ def on(machine, tmp_path, keys, roles, *args):
 TEMPLATE = {"type": "TemplateVM", "qubes-vm-type": "TemplateVM"}
 
 
-@pytest.mark.parametrize("second", ["timezone", "resolver", "services"])
+@pytest.mark.parametrize("second", ["resolver", *(pytest.param(role, marks=pytest.mark.long) for role in ("timezone", "services"))])
 def test_each_role_asks_whether_it_may_write_in_a_template(machine, tmp_path, second):
     first = "resolver" if second == "timezone" else "timezone"
     done = on(machine, tmp_path, TEMPLATE, [(first, {"vmconfig_apply": "boot"}), (second, {"vmconfig_apply": "now"})])
