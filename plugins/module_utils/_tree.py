@@ -93,9 +93,7 @@ class Tree:
 
         Who is going to ``write`` gets there by no link that somebody else may have put there. ``make`` makes the folders that are missing.
         """
-        if "\0" in self.root + path:
-            # No name has one, and Python tells it in another way than the kernel.
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        _refuse_what_is_no_path(self.root + path)
         if make:
             os.makedirs(self.root, 0o755, exist_ok=True)
         walk = _Walk(os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), path, write, make)
@@ -183,6 +181,16 @@ def contents(entry: Entry) -> Tuple[bytes, os.stat_result]:
         status = os.fstat(descriptor)
         _fit(status)
         return stream.read(MOST), status
+
+
+def _refuse_what_is_no_path(path: str) -> None:
+    """``OSError``, where Python has errors of other kinds."""
+    try:
+        named = b"\0" not in os.fsencode(path)
+    except UnicodeEncodeError:
+        named = False
+    if not named:
+        raise OSError(errno.EINVAL, "it is no path: it has a NUL, or is not Unicode")
 
 
 def _fit(status: os.stat_result) -> None:

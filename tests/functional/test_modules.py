@@ -92,6 +92,13 @@ def test_what_is_no_file_is_refused_before_the_first_is_written(run, tmp_path, n
     assert there.read_text() == "of long standing\n" and [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize("dest", ["/etc/\0x", "/\0/x", "/etc/\ud800"], ids=ascii)
+def test_what_no_file_can_be_called_is_refused_by_a_dry_run_too(run, tmp_path, dest, check):
+    result = run(render, files=[{"dest": dest, "content": "x\n"}], destdir=str(tmp_path), _ansible_check_mode=check)
+    assert result.get("failed") and "could not be written" in result["msg"] and not list(tmp_path.rglob("*")), result
+
+
 PATHS = ["/etc/\0x", "\0", "/etc/" + 5000 * "x", 3000 * "/etc", "", "/", "/..", "/etc/passwd/x"]
 
 
