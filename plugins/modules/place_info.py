@@ -3,8 +3,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: place_info
 short_description: Tell what kind of place a machine is
@@ -103,6 +101,10 @@ play:
   returned: success
   sample: 0242ac11-0002-0f5e-3b1d-000000000002
 """
+
+from ansible_collections.qubes.vmconfig.plugins.module_utils._python import refuse_an_old_one
+
+refuse_an_old_one()
 
 from ansible.module_utils.basic import AnsibleModule
 

@@ -3,8 +3,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: render
 short_description: Write files from templates, where they are not somebody else's
@@ -150,6 +148,10 @@ protected:
   returned: success
   sample: []
 """
+
+from ansible_collections.qubes.vmconfig.plugins.module_utils._python import refuse_an_old_one
+
+refuse_an_old_one()
 
 import re
 

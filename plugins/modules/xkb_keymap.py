@@ -3,8 +3,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: xkb_keymap
 short_description: Tell what a keyboard comes to on a machine
@@ -99,6 +97,10 @@ notes:
   elements: str
   returned: success
 """
+
+from ansible_collections.qubes.vmconfig.plugins.module_utils._python import refuse_an_old_one
+
+refuse_an_old_one()
 
 from ansible.module_utils.basic import AnsibleModule
 

@@ -3,8 +3,6 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-from __future__ import annotations
-
 DOCUMENTATION = r"""
 module: zone_info
 short_description: Tell whether a machine has a time zone
@@ -58,6 +56,10 @@ objection:
   type: str
   sample: there is no such zone in /usr/share/zoneinfo; expected a zone of the Olson database, such as Europe/Warsaw
 """
+
+from ansible_collections.qubes.vmconfig.plugins.module_utils._python import refuse_an_old_one
+
+refuse_an_old_one()
 
 from ansible.module_utils.basic import AnsibleModule
 

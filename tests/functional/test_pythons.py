@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ast
 import glob
 import json
 import os
@@ -38,7 +39,20 @@ def run(command, **more):
     return subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False, encoding="utf-8", **more)
 
 
-@pytest.mark.parametrize("module", ["keys", "keys_info", "keys_wait", "rpc"])
+MODULES = sorted(os.path.basename(path)[:-3] for path in glob.glob(os.path.join(COLLECTION, "plugins", "modules", "*.py")))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_can_be_read_by_an_old_one_and_refuses_it_first(module):
+    with open(os.path.join(COLLECTION, "plugins", "modules", module + ".py"), encoding="utf-8") as stream:
+        tree = ast.parse(stream.read(), feature_version=(3, 6))
+    code = [node for node in tree.body if not isinstance(node, ast.Assign)]
+    assert not [node for node in code if isinstance(node, ast.ImportFrom) and node.module == "__future__"], "Python 3.6 does not have it"
+    assert isinstance(code[0], ast.ImportFrom) and code[0].module.endswith(".module_utils._python"), ast.dump(code[0])
+    assert ast.dump(code[1]) == ast.dump(ast.parse("refuse_an_old_one()").body[0]), ast.dump(code[1])
+
+
+@pytest.mark.parametrize("module", MODULES)
 @pytest.mark.parametrize("version", ["3.6", "3.7"])
 def test_a_module_says_so_before_it_reads_anything_else(version, module):
     tree = os.path.dirname(os.path.dirname(os.path.dirname(COLLECTION)))
