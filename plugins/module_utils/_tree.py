@@ -95,7 +95,8 @@ class Tree:
         """
         _refuse_what_is_no_path(self.root + path)
         if make:
-            os.makedirs(self.root, 0o755, exist_ok=True)
+            with _passable():
+                os.makedirs(self.root, 0o755, exist_ok=True)
         walk = _Walk(os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), path, write, make)
         try:
             yield walk.to_the_end(last)
@@ -163,7 +164,8 @@ class _Walk:
                 raise OSError(0, "a symbolic link in its path leads to %s, which is not there" % show(name)) from None
             if not self._make:
                 raise
-            os.mkdir(name, 0o755, dir_fd=self._open[-1])
+            with _passable():
+                os.mkdir(name, 0o755, dir_fd=self._open[-1])
             folder = os.open(name, _FOLDER, dir_fd=self._open[-1])
         except OSError as error:
             if error.errno not in (errno.ENOTDIR, errno.ELOOP):
@@ -198,6 +200,16 @@ def _fit(status: os.stat_result) -> None:
         raise OSError(0, "it is no regular file")
     if status.st_size > MOST:
         raise OSError(0, "it has %d bytes, and %d are the most" % (status.st_size, MOST))
+
+
+@contextlib.contextmanager
+def _passable() -> Iterator[None]:
+    """Folders that are made are for everybody to enter, as their files may be, whatever the umask of who runs this."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _is_ours(folder: os.stat_result) -> bool:

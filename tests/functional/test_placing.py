@@ -272,6 +272,17 @@ def test_a_root_that_is_not_there_is_made(root):
     assert not place.put(File("/etc/x", "x\n"))
 
 
+@pytest.mark.parametrize("umask", [0o077, 0o027, 0o777, 0])
+def test_folders_that_are_made_can_be_entered_whatever_the_umask(root, umask):
+    before = os.umask(umask)
+    try:
+        assert Place(str(root / "new")).put(File("/etc/one/two/x", "x\n"))
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    assert {oct(path.stat().st_mode & 0o7777) for path in (root / "new", *(root / "new").rglob("*")) if path.is_dir()} == {"0o755"}
+
+
 def test_what_is_right_is_not_touched_and_what_is_not_becomes_so(root):
     place, path = Place(str(root)), root / "etc/x"
     for wanted in (File("/etc/x", "x\n"), File("/etc/x", "x\n", mode="0600"), File("/etc/x", link="y"), File("/etc/x", absent=True), File("/etc/x", "")):
