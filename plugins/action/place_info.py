@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.qubes.vmconfig.plugins.module_utils._text import show
+
 from ansible_collections.qubes.vmconfig.plugins.plugin_utils._action import told
 
 
@@ -16,8 +18,13 @@ class ActionModule(ActionBase):
         result = super().run(tmp, task_vars)
         arguments = dict(self._task.args)
         known = arguments.pop("known", None) or {}
+        if not isinstance(known, dict):
+            return dict(result, failed=True, msg="known is %s; expected what this module returned before" % show(known))
         arguments["destdir"] = arguments.get("destdir") or self._templar.template((task_vars or {}).get("vmconfig_destdir", ""))
-        asked = {"play": self._play(), "destdir": arguments["destdir"], "asked": [*(arguments.get("paths") or []), *(arguments.get("texts") or [])]}
+        names = [arguments.get(option) or [] for option in ("paths", "texts")]
+        # What is no list the module refuses, or takes apart.
+        asked = {"play": self._play() if all(isinstance(each, list) for each in names) else "", "destdir": arguments["destdir"],
+                 "asked": [name for each in names if isinstance(each, list) for name in each]}
         if asked["play"] and all(known.get(name) == value for name, value in asked.items()):
             return dict(result, **{**known, "skipped": True, "skip_reason": "It was looked at in this play"})
         found = told(self._execute_module(module_args=arguments, task_vars=task_vars))

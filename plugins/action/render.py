@@ -79,10 +79,19 @@ class ActionModule(ActionBase):
         if not {"content", "link", "absent"}.isdisjoint(entry):
             raise Refused("%s: a file has one of src, content, link and absent" % show(entry.get("dest")))
         more = {name: value for name, value in entry.items() if name not in ("src", "vars")}
+        src, variables = entry["src"], entry.get("vars") or {}
+        for option, value, kind, expected in (("src", src, str, "the name of a template"), ("vars", variables, dict, "a dictionary")):
+            if not isinstance(value, kind):
+                raise Refused("%s: %s is %s; expected %s" % (show(entry.get("dest")), option, show(value), expected))
         try:
-            return {**more, "content": self._text(entry["src"], entry.get("dest"), entry.get("vars") or {}, task_vars)}
+            return {**more, "content": self._text(src, entry.get("dest"), variables, task_vars)}
+        except VmconfigError:
+            raise
         except AnsibleError as error:
-            raise Refused("the template %s: %s" % (show(entry["src"]), escape(to_text(error)))) from None
+            raise Refused("the template %s: %s" % (show(src), escape(to_text(error)))) from None
+        except Exception as error:  # pylint: disable=broad-except
+            # Before ansible-core 2.19 what a template does wrong comes as Python's own errors.
+            raise Refused("the template %s: %s: %s" % (show(src), type(error).__name__, escape(to_text(error)))) from None
 
     def _text(self, src, dest, more, task_vars):
         """What M(ansible.builtin.template) makes of a template."""

@@ -250,6 +250,38 @@ def test_no_error_brings_to_the_terminal_what_it_acts_on(tmp_path):
     assert not ACTING.findall(text), ascii(text)
 
 
+# Tasks that give what is of another type than what is taken, or a template that fails, and what their errors name. Add yours.
+WRONG = {
+    "template-that-divides": ({"render": {"files": [{"dest": "/etc/x", "src": "zero.j2"}]}}, "zero.j2"),
+    "template-of-a-python-error": ({"render": {"files": [{"dest": "/etc/x", "src": "python.j2"}]}}, "python.j2"),
+    "template-in-a-list": ({"render": {"files": [{"dest": "/etc/x", "src": ["zero.j2"]}]}}, "src is"),
+    "template-that-is-a-number": ({"render": {"files": [{"dest": "/etc/x", "src": 7}]}}, "src is"),
+    "variables-in-a-list": ({"render": {"files": [{"dest": "/etc/x", "src": "zero.j2", "vars": ["x"]}]}}, "vars is"),
+    "variables-as-text": ({"render": {"files": [{"dest": "/etc/x", "src": "zero.j2", "vars": "x=y"}]}}, "vars is"),
+    "files-as-text": ({"render": {"files": "x"}}, "files has to be a list"),
+    "config-in-a-list": ({"render": {"files": [{"dest": "/etc/x", "content": ""}], "config": ["x"]}}, "config a dictionary"),
+    "known-as-text": ({"place_info": {"known": "x"}}, "known is"),
+    "known-in-a-list": ({"place_info": {"known": ["x"]}}, "known is"),
+    "paths-as-a-mapping": ({"place_info": {"paths": {"x": "y"}}}, "paths"),
+}
+
+
+def test_what_is_of_another_type_is_one_error(tmp_path):
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates/zero.j2").write_text("{{ 1 / 0 }}")
+    (tmp_path / "templates/python.j2").write_text("{{ [] + {} }}")
+    (tmp_path / "image").mkdir()
+    tasks = [{"name": name, "ignore_errors": True, "qubes.vmconfig." + module: {"destdir": str(tmp_path / "image"), **options}}
+             for name, (task, _said) in WRONG.items() for module, options in task.items()]
+    done = play(tmp_path, [{"tasks": tasks}], {"it": {}})
+    text = done.stdout.decode()
+    found = [json.loads(each)["msg"] for each in re.findall(r"(?m)^fatal: \[it\]: FAILED! => (.*)$", text)]
+    assert len(found) == len(WRONG), text[-3000:]
+    for message, (name, (_task, said)) in zip(found, WRONG.items()):
+        assert said in message and not re.search("object (has no|is not)|Unexpected failure|must be an iterable", message), (name, message)
+    assert not list((tmp_path / "image").iterdir())
+
+
 # -- a role of one's own --
 
 TEXTS = {
