@@ -25,13 +25,13 @@ from ._errors import Refused, VmconfigError
 from ._files import read_file
 from ._formats.base import machine
 from ._formats.every import ROLES
+from ._machine import AGENT, kept
 from ._placing import Place, Unplaced
 from ._stores.opening import open_store
 from ._text import escape, show
 from ._wanted import wanted
 from ._xkb.keyboard import settle
 
-AGENT = "usr/lib/qubes/init/functions"
 TIMEOUT = 30.0
 LIMIT = 120
 """Seconds for all of it: what comes after it at a start waits for it."""
@@ -172,10 +172,5 @@ def _write(place: Place, part: Part, values: Mapping[str, Any], config: Mapping[
         if has_agent and file.agent:
             if not part.take_over:
                 continue
-            place.protect(file.protected_by or file.dest, "rw/config" if _is_volatile(config) else "etc/qubes")
+            place.protect(file.protected_by or file.dest, kept(config))
         place.put(file._replace(text=file.made(place.read), made=None) if file.made else file)
-
-
-def _is_volatile(config: Mapping[str, Any]) -> bool:
-    """Whether /etc is lost at shutdown. R2 does not say what survives a restart, but what may be updated does."""
-    return config.get("persistence", "full" if config.get("updateable", True) else "rw-only") != "full"

@@ -14,7 +14,7 @@ import pwd
 from typing import Any, Callable, Dict, List
 
 from ._placing import Change, State
-from ._text import escape
+from ._text import escape, escape_lines
 
 _MOST_SHOWN = 100000
 
@@ -39,8 +39,7 @@ def _shown(state: State, names: List[str]) -> str:
     text = state.content.decode("utf-8", "surrogateescape")
     if len(text) > _MOST_SHOWN:
         return head + "(%d bytes, sha256 %s)\n" % (len(state.content), hashlib.sha256(state.content).hexdigest())
-    # Tabs are as harmless as ends of lines.
-    return head + "\n".join(["\t".join(map(escape, line.split("\t"))) for line in text.split("\n")])
+    return head + escape_lines(text)
 
 
 def _user(number: int) -> str:
