@@ -47,7 +47,7 @@ options:
         description: What a symbolic link points to.
         type: str
       absent:
-        description: There should be no such file.
+        description: There should be no such file. V(false) alone is an error, for it does not say what the file should be.
         type: bool
       mode:
         description: The mode, as octal digits in quotes.

@@ -106,6 +106,7 @@ PATHS = ["/etc/\0x", "\0", "/etc/" + 5000 * "x", 3000 * "/etc", "", "/", "/..", 
 def test_what_is_no_path_is_not_there(run, tmp_path, path):
     (tmp_path / "etc").mkdir()
     (tmp_path / "etc/passwd").write_text("x\n")
-    for given in ({"paths": [path], "destdir": str(tmp_path)}, {"texts": [path], "destdir": str(tmp_path)}, {"paths": ["/etc"], "destdir": str(tmp_path) + path}):
+    root = str(tmp_path)
+    for given in ({"paths": [path], "destdir": root}, {"texts": [path], "destdir": root}, {"paths": ["/etc"], "destdir": root + path}):
         result = run(place_info, **given)
         assert "exception" not in result and (result.get("failed") or not set(result["paths"]) - {"/etc", "/", "/..", ""} and not result["texts"]), result
