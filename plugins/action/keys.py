@@ -19,9 +19,10 @@ class ActionModule(StoreAction):
 
     def prepare(self, arguments, task_vars):
         super().prepare(arguments, task_vars)
+        if sum(arguments.get(option) is not None for option in ("qubes", "qube", "src")) > 1:
+            # The module says the same, but what is not looked at here must not reach it.
+            raise Refused("parameters are mutually exclusive: qubes|qube|src")
         if arguments.get("src") is not None and not boolean(arguments.get("remote_src") or False, strict=False):
-            if arguments.get("qubes") is not None:
-                raise Refused("parameters are mutually exclusive: qubes|qube|src")
             arguments["qubes"] = self.read_source(arguments.pop("src"))
         for option in ("qubes", "keys"):
             if arguments.get(option) is not None:

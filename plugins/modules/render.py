@@ -214,7 +214,11 @@ def main():
         destdir = params["destdir"] or ""
         place = Place(destdir or "/")
         rules = Rules() if destdir else Rules(place.protected(), bool(params["take_over"]), place.exists(AGENT), kept(params["config"] or {}))
-        settled = settle(place, [wanted(entry) for entry in params["files"]], rules, module.check_mode)
+        files = [wanted(entry) for entry in params["files"]]
+        twice = sorted({file.dest for file in files if sum(other.dest == file.dest for other in files) > 1})
+        if twice:
+            raise Refused("%s: two of the files have this dest" % ", ".join(map(show, twice)))
+        settled = settle(place, files, rules, module.check_mode)
         for change in [] if destdir or module.check_mode else settled.changes:
             # Where SELinux is not, this does nothing; of what is gone it would fail.
             if change.after.kind:

@@ -99,6 +99,11 @@ def test_what_no_file_can_be_called_is_refused_by_a_dry_run_too(run, tmp_path, d
     assert result.get("failed") and "could not be written" in result["msg"] and not list(tmp_path.rglob("*")), result
 
 
+def test_one_file_is_not_written_twice(run, tmp_path):
+    result = run(render, files=[{"dest": "/a", "content": "x\n"}, {"dest": "/b", "content": "x\n"}, {"dest": "/a", "absent": True}], destdir=str(tmp_path))
+    assert result.get("failed") and "'/a': two of the files have this dest" in result["msg"] and not list(tmp_path.iterdir()), result
+
+
 PATHS = ["/etc/\0x", "\0", "/etc/" + 5000 * "x", 3000 * "/etc", "", "/", "/..", "/etc/passwd/x"]
 
 

@@ -124,6 +124,7 @@ def refused_tasks(xen, tmp_path_factory):
     tasks = {
         "all_at_once": keys(qubes={"personal": {"qubes-timezone": "UTC"}, **{name: bad for name, (bad, says) in REFUSED.items()}}),
         "one": keys(qubes={"personal": {"qubes-timezone": "UTC"}, "work": REFUSED["no_boolean"][0]}),
+        "a_secret_beside": keys(qube="personal", keys={"qubes-timezone": "UTC"}, qubes={"work": {"qubes-random-seed": "c2VjcmV0"}}),
         "a_secret": keys(qubes={"personal": {"qubes-timezone": "UTC"}, "work": {"qubes-random-seed": "c2VjcmV0"}}),
     }
     for suffix, text in DUPLICATES.items():
@@ -177,6 +178,7 @@ def test_refused_with_the_qube_the_key_the_value_and_what_was_expected(refused, 
 
 @pytest.mark.parametrize("name, says", [
     ("one", ["qube 'work', key 'qubes-debug-mode': the value 'maybe' is refused: expected a boolean", "Nothing was written"]),
+    ("a_secret_beside", ["mutually exclusive"]),
     ("a_secret", ["'work'", "'qubes-random-seed'", "only be removed", "Nothing was sent"]),
     ("twice_in_json", ["twice.json", "'qubes-ip'", "given twice"]),
     ("twice_in_yml", ["twice.yml", "'qubes-ip'", "given twice"]),

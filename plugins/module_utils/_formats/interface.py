@@ -33,7 +33,7 @@ STATE = "address show\nroute show table all\nneighbour show nud permanent\n"
 
 def parsed(text: str) -> State:
     """The state; links have a name, neighbours a state, and what is left are routes of the main table."""
-    entries = [entry for line in text.splitlines() if line.strip() for entry in json.loads(line)]
+    entries = [entry for line in text.split("\n") if line.strip() for entry in json.loads(line)]
     links = [entry for entry in entries if "ifname" in entry]
     neighbours = [entry for entry in entries if "state" in entry and "dst" in entry]
     routes = [entry for entry in entries if entry.get("type") == "1" and entry.get("table", _MAIN) == _MAIN and "dst" in entry]
