@@ -7,7 +7,6 @@ from __future__ import annotations
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.qubes.vmconfig.plugins.module_utils._text import show
-
 from ansible_collections.qubes.vmconfig.plugins.plugin_utils._action import told
 
 

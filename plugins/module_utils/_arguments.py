@@ -23,6 +23,16 @@ def store_arguments() -> Dict[str, Any]:
     }
 
 
+def keyboard_arguments() -> Dict[str, Any]:
+    """The argument spec of the documentation fragment ``keyboard``."""
+    return {
+        "model": {"type": "str", "default": "pc105"},
+        "layout": {"type": "str", "default": ""},
+        "variant": {"type": "str", "default": ""},
+        "options": {"type": "str", "default": ""},
+    }
+
+
 def made(argument_spec: Dict[str, Any], **options: Any) -> AnsibleModule:
     """The module; a number that is none, which some options make Ansible end with a traceback, is one clear error."""
     try:

@@ -20,27 +20,8 @@ author:
 extends_documentation_fragment:
   - qubes.vmconfig.attributes
   - qubes.vmconfig.attributes.read_only
+  - qubes.vmconfig.keyboard
 options:
-  model:
-    description:
-      - The keyboard model.
-    type: str
-    default: pc105
-  layout:
-    description:
-      - The layouts, with commas between, such as V(us,se).
-    type: str
-    default: ""
-  variant:
-    description:
-      - The variants, one for each layout, with commas between.
-    type: str
-    default: ""
-  options:
-    description:
-      - The options, with commas between, such as V(grp:alt_shift_toggle).
-    type: str
-    default: ""
   keymap:
     description:
       - A keymap as C(xkbcomp) takes it, as the key C(qubes-keyboard) holds it. An include names files of the keyboard's data, and none by a path.
@@ -104,17 +85,14 @@ refuse_an_old_one()
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.qubes.vmconfig.plugins.module_utils._arguments import run
+from ansible_collections.qubes.vmconfig.plugins.module_utils._arguments import keyboard_arguments, run
 from ansible_collections.qubes.vmconfig.plugins.module_utils._xkb.keyboard import settle
 
 
 def main():
     module = AnsibleModule(
         argument_spec=dict(
-            model=dict(type="str", default="pc105"),
-            layout=dict(type="str", default=""),
-            variant=dict(type="str", default=""),
-            options=dict(type="str", default=""),
+            **keyboard_arguments(),
             keymap=dict(type="str", default="", no_log=False),
         ),
         supports_check_mode=True,

@@ -14,6 +14,7 @@ author:
   - qubes.vmconfig contributors (@qubes-vmconfig)
 extends_documentation_fragment:
   - qubes.vmconfig.attributes
+  - qubes.vmconfig.keyboard
 attributes:
   check_mode:
     support: full
@@ -28,26 +29,6 @@ options:
       - V(auto) is the first that has a socket in C(/tmp/.X11-unix). That one need not be there, or let itself be asked; RV(left) then says why.
     type: str
     default: auto
-  model:
-    description:
-      - The keyboard model.
-    type: str
-    default: pc105
-  layout:
-    description:
-      - The layouts, with commas between, such as V(us,se).
-    type: str
-    default: ""
-  variant:
-    description:
-      - The variants, one for each layout, with commas between.
-    type: str
-    default: ""
-  options:
-    description:
-      - The options, with commas between, such as V(grp:alt_shift_toggle).
-    type: str
-    default: ""
   keymap:
     description:
       - A keymap as C(xkbcomp) takes it, in place of the names.
@@ -86,7 +67,7 @@ refuse_an_old_one()
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.qubes.vmconfig.plugins.module_utils._arguments import run
+from ansible_collections.qubes.vmconfig.plugins.module_utils._arguments import keyboard_arguments, run
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Refused
 from ansible_collections.qubes.vmconfig.plugins.module_utils._xkb.keyboard import checked
 from ansible_collections.qubes.vmconfig.plugins.module_utils._xkb.server import give
@@ -96,10 +77,7 @@ def main():
     module = AnsibleModule(
         argument_spec=dict(
             display=dict(type="str", default="auto"),
-            model=dict(type="str", default="pc105"),
-            layout=dict(type="str", default=""),
-            variant=dict(type="str", default=""),
-            options=dict(type="str", default=""),
+            **keyboard_arguments(),
             keymap=dict(type="str", default="", no_log=False),
         ),
         supports_check_mode=True,
