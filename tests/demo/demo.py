@@ -1,157 +1,202 @@
 # Copyright (c) 2026, qubes.vmconfig contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The demo: a machine of six qubes, configured, rendered, drifted by hand and audited, without Xen, Qubes or root.
+"""The demo: a machine of six qubes, configured, changed by hand and audited, without Xen, Qubes or root.
 
-What it says is checked: it ends with an error when a run does not do what is announced.
+It types into a shell what it shows, so each command does the same for whoever copies it. What it says is checked: it ends with an error when
+a command does not do what is announced.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
+import signal
 import subprocess
 import sys
-from typing import Callable, Dict, Iterator, NamedTuple
+import threading
+from typing import Dict, NamedTuple, Set
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 BUILD = ROOT / "build" / "demo"
-MACHINE = json.loads((HERE / "machine.json").read_text())
-DECLARATION = ROOT / "examples" / "qubes.yml"
-DRIFT = {"work": ("vm-config/proxy", "http://203.0.113.66:3128"), "sys-net": ("qubes-service/cups", "1")}
+DOMIDS = {qube: domid for domid, qube in enumerate(json.loads((HERE / "machine.json").read_text()), 1)}
+
+SECONDS = 40
+OPENING = """\
+The demo sets the keys of six made-up qubes, makes the files of one from them, changes both by hand, and finds that by an audit: in about %d seconds,
+the first time after some minutes in which it fetches what it needs. It writes below build/ and .cache/ alone.""" % SECONDS
+# For all that it does.
+TIMEOUT = 900
+
+QUBE = "work"
+DECLARED = {"vm-config/timezone": "Europe/Warsaw", "keyboard-layout": "pl++compose:caps", "vm-config/proxy": "http://10.137.0.1:3128"}
+# The files of the qube that are shown, with a line of each.
+FILES = {
+    "etc/timezone": "Europe/Warsaw",
+    "etc/resolv.conf": "nameserver 10.139.1.1",
+    "etc/default/keyboard": 'XKBOPTIONS="compose:caps"',
+}
+MANAGED = " | grep -e keyboard -e service -e vm-config"
+DRIFT = {"vm-config/proxy", "/etc/timezone"}
+
+ENVIRONMENT = """\
+# Read by a shell in the project's folder, this makes the commands of the demo work there.
+export PATH=%s:"$PATH" ANSIBLE_CONFIG=tests/demo/ansible.cfg LC_ALL=C.UTF-8
+"""
+PLAY = "ansible-playbook qubes.vmconfig.%s -e vmconfig_declaration=%s -e vmconfig_hosts=" + QUBE
 
 
 class Store(NamedTuple):
-    """A seeded store: its URL, how a hand changes it, and how to look into it."""
+    """The commands that make the machine, show the keys of a qube and change one, and where the machine is."""
 
-    url: str
-    write: Callable[[str, str, str], None]
+    make: str
     look: str
+    change: str
+    where: str
 
 
-@contextlib.contextmanager
-def file_store() -> Iterator[Store]:
-    path = BUILD / "store.json"
-    path.write_text(json.dumps(MACHINE, indent=2))
-
-    def write(qube: str, key: str, value: str) -> None:
-        data = json.loads(path.read_text())
-        data[qube][key] = value
-        path.write_text(json.dumps(data, indent=2))
-
-    yield Store("file://%s" % path, write, "the store: %s" % path.relative_to(ROOT))
-
-
-@contextlib.contextmanager
-def xenstore() -> Iterator[Store]:
-    sys.path.insert(0, str(HERE.parent / "lab"))
-    from xenlab import XenLab
-
-    domids = {qube: domid for domid, qube in enumerate(MACHINE, 1)}
-    with XenLab() as lab:
-        lab.add_domains([(domids[qube], qube, MACHINE[qube]) for qube in MACHINE])
-
-        def write(qube: str, key: str, value: str) -> None:
-            lab.tool("xenstore-write", "/local/domain/%d/%s" % (domids[qube], key), value)
-
-        yield Store(lab.url, write, "the store was a xenstored of the demo's own, which has ended")
+STORES = {
+    "file": Store(
+        "cp tests/demo/machine.json build/demo/store.json",
+        "sed -n '/\"%s\": {/,/}/p' build/demo/store.json" % QUBE + MANAGED,
+        "sed -i s,http://10.137.0.1:3128,http://203.0.113.66:3128, build/demo/store.json",
+        "in a file",
+    ),
+    "xenstore": Store(
+        "python tests/lab/xenlab.py run --domains tests/demo/machine.json -- bash",
+        "xenstore-ls -f /local/domain/%d" % DOMIDS[QUBE] + MANAGED,
+        "xenstore-write /local/domain/%d/vm-config/proxy http://203.0.113.66:3128" % DOMIDS[QUBE],
+        "in a real xenstored, which ends with the shell that this opens",
+    ),
+    "qubesdb": Store(
+        "python tests/lab/qubesdblab.py run --keys tests/demo/machine.json -- bash",
+        "python tests/lab/qubesdblab.py ls %s | python -m json.tool" % QUBE + MANAGED,
+        "python tests/lab/qubesdblab.py put %s vm-config/proxy http://203.0.113.66:3128" % QUBE,
+        "in QubesDB daemons, which end with the shell that this opens",
+    ),
+}
 
 
-@contextlib.contextmanager
-def qubesdb() -> Iterator[Store]:
-    sys.path.insert(0, str(HERE.parent / "lab"))
-    from qubesdblab import QubesdbLab
+class Shell:
+    """A shell in the project's folder, into which the commands are typed; one of them may open another shell."""
 
-    with QubesdbLab() as lab:
-        lab.add_many(MACHINE)
-        yield Store(lab.url, lab.put, "the store was QubesDB daemons of the demo's own, which have ended")
+    END = "the demo's command has ended with"
 
+    def __init__(self) -> None:
+        # In a session of its own, so that a Ctrl-C is for the demo, which then ends all that the commands started.
+        self._process = subprocess.Popen(
+            ["bash"], cwd=str(ROOT), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", start_new_session=True)
+        self._timer = threading.Timer(TIMEOUT, self._end)
 
-STORES = {"file": file_store, "xenstore": xenstore, "qubesdb": qubesdb}
+    def __enter__(self) -> Shell:
+        self._timer.start()
+        return self
+
+    def __exit__(self, kind: object, *exc: object) -> None:
+        self._timer.cancel()
+        if kind:
+            self._end()
+        self._process.communicate()
+
+    def run(self, command: str) -> str:
+        """Shows a command and, as they come, the lines of its output that are not empty. Returns these."""
+        print("$ " + command, flush=True)
+        self._process.stdin.write("%s\nprintf '\\n%%s %%d\\n' %s $?\n" % (command, shlex.quote(self.END)))
+        self._process.stdin.flush()
+        output = ""
+        for line in self._process.stdout:
+            if line.startswith(self.END):
+                if line.split()[-1] != "0":
+                    sys.exit("the demo ends here: that command ended with " + line.split()[-1])
+                return output
+            if line.strip():
+                output += line
+                print(line, end="", flush=True)
+        sys.exit("the demo ends here: its shell has ended, or took longer than %d s" % TIMEOUT)
+
+    def _end(self) -> None:
+        os.killpg(self._process.pid, signal.SIGTERM)
 
 
 def say(text: str) -> None:
-    print("\n\033[1m### %s\033[0m\n" % text if sys.stdout.isatty() else "\n### %s\n" % text, flush=True)
-
-
-def play(name: str, *options: str) -> str:
-    """Runs one of the collection's playbooks, shows what it says, and returns it."""
-    command = [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), "-i", str(BUILD / "inventory.json"),
-               "qubes.vmconfig.%s" % name, "-e", "vmconfig_declaration=%s" % DECLARATION, *options]
-    print("$ ansible-playbook qubes.vmconfig.%s -e vmconfig_declaration=%s %s" % (name, DECLARATION.relative_to(ROOT), " ".join(options)), flush=True)
-    environment = dict(os.environ, ANSIBLE_PIPELINING="true", ANSIBLE_DISPLAY_SKIPPED_HOSTS="false", ANSIBLE_DISPLAY_OK_HOSTS="false",
-                       ANSIBLE_NOCOLOR="true", ANSIBLE_LOCALHOST_WARNING="false", ANSIBLE_FORKS="4")
-    if name == "audit":
-        environment["ANSIBLE_DISPLAY_OK_HOSTS"] = "true"
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, timeout=600, check=False)
-    print(done.stdout, flush=True)
-    if done.returncode:
-        sys.exit("the demo ends here: ansible-playbook ended with %d" % done.returncode)
-    return done.stdout
+    print("\n\033[1m### %s\033[0m" % text if sys.stdout.isatty() else "\n### %s" % text, flush=True)
 
 
 def expect(said: str, truth: bool) -> None:
     if not truth:
         sys.exit("the demo ends here, because this does not hold: %s" % said)
-    print("As it should be: %s." % said)
+    print("As it should be: %s." % said, flush=True)
 
 
-def changed(output: str) -> int:
-    return sum(int(number) for number in re.findall(r"changed=(\d+)", output))
+def changed(output: str) -> Dict[str, int]:
+    """How many tasks changed something on each host, by the recap."""
+    return {host: int(number) for host, number in re.findall(r"(?m)^(\S+) +: ok=.* changed=(\d+)", output)}
 
 
-def drifted(output: str) -> Dict[str, str]:
-    """What the audit lists: qube to key."""
-    return dict(re.findall(r'"([\w-]+) \(\w+\): (\S+) is .*, should be ', output))
+def drifted(output: str) -> Set[str]:
+    """What the audit lists: keys and files of the qube."""
+    return set(re.findall(r'"%s \(\w+\): (\S+) is .*, should be ' % QUBE, output)) | set(re.findall(r'"%s: (\S+) differs' % QUBE, output))
 
 
-def inventory(store: Store) -> None:
-    variables = {
-        "ansible_connection": "local",
-        # With pyenv, Ansible's discovery finds a shim that fails.
-        "ansible_python_interpreter": sys.executable,
-        "vmconfig_store": store.url,
-        "vmconfig_read_from": "localhost",
-        "vmconfig_destdir": str(BUILD / "{{ inventory_hostname }}"),
-        "vmconfig_family": "Debian",
-    }
-    hosts = {"localhost": None, **{qube: None for qube in MACHINE}}
-    (BUILD / "inventory.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": variables}}, indent=2))
+def demonstrate(store: Store, shell: Shell) -> None:
+    print("What follows a $ can be copied into a shell in this folder, in this order. Of what Ansible prints, tasks that changed nothing are left out.")
+    say("1. A made-up machine of six qubes, %s" % store.where)
+    shell.run(". build/demo/env")
+    shell.run(store.make)
 
+    say("2. What one of them should see, out of a declaration for all")
+    shell.run("sed -n '/^%s:/,/^$/p' examples/qubes.yml | tee build/demo/%s.yml" % (QUBE, QUBE))
 
-def demonstrate(store: Store) -> None:
-    inventory(store)
-    say("1. Set the keys of six qubes, and render /etc of each from what it then sees")
-    expect("something changed", changed(play("apply", "--diff")) > 0)
-    say("2. The same again")
-    expect("nothing changed", changed(play("apply")) == 0)
-    say("3. Somebody changes two keys by hand: %s" % "; ".join("%s of %s" % (key, qube) for qube, (key, _value) in DRIFT.items()))
-    for qube, (key, value) in DRIFT.items():
-        store.write(qube, key, value)
-    say("4. The audit, which changes nothing, finds exactly these")
-    found = drifted(play("audit"))
-    expect("the audit lists %s" % found, found == {qube: key for qube, (key, _value) in DRIFT.items()})
-    say("Where to look")
-    print("what the qubes should see: %s\n%s\nwhat was rendered:" % (DECLARATION.relative_to(ROOT), store.look))
-    for qube in MACHINE:
-        print("  build/demo/%s/etc" % qube)
+    say("3. What would change for it: check mode, with a diff")
+    would = shell.run(PLAY % ("apply", "build/demo/%s.yml" % QUBE) + " --tags keys --check --diff")
+    expect("the diff has each key", all("\n+%s: '%s'\n" % key in would for key in DECLARED.items()))
+
+    say("4. Apply it: all six get their keys, and %s gets the files that are made from what it then sees" % QUBE)
+    expect("something changed", all(changed(shell.run(PLAY % ("apply", "examples/qubes.yml"))).values()))
+
+    say("5. The same again")
+    expect("nothing changed", not any(changed(shell.run(PLAY % ("apply", "examples/qubes.yml"))).values()))
+
+    say("6. The keys of %s, seen by another tool" % QUBE)
+    seen = shell.run(store.look)
+    expect("each key has its value", all(value in seen for value in DECLARED.values()))
+
+    say("7. Files of %s, which are at / where a qube is a real one" % QUBE)
+    shown = shell.run("head -n 20 " + " ".join("build/demo/%s/%s" % (QUBE, name) for name in FILES)).splitlines()
+    expect("they say what the keys say", all(line in shown for line in FILES.values()))
+
+    say("8. Somebody changes a key and a file by hand")
+    shell.run(store.change)
+    shell.run("echo Europe/Berlin > build/demo/%s/etc/timezone" % QUBE)
+
+    say("9. The audit changes nothing, and finds exactly these")
+    found = drifted(shell.run(PLAY % ("audit", "examples/qubes.yml")))
+    expect("the audit lists %s" % " and ".join(sorted(found)), found == DRIFT)
+    print("\nThe command of step 4 would put both right.")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Configure, render and audit a made-up machine of six qubes.")
+    parser = argparse.ArgumentParser(description="Configure and audit a made-up machine of six qubes.")
     parser.add_argument("--store", choices=STORES, default="file")
     chosen = parser.parse_args().store
     shutil.rmtree(BUILD, ignore_errors=True)
     BUILD.mkdir(parents=True)
-    with STORES[chosen]() as store:
-        demonstrate(store)
+    programs = pathlib.Path(sys.executable).parent
+    if ROOT in programs.parents:
+        programs = programs.relative_to(ROOT)
+    (BUILD / "env").write_text(ENVIRONMENT % ('"$PWD"/%s' % programs if not programs.is_absolute() else programs))
+    with Shell() as shell:
+        demonstrate(STORES[chosen], shell)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

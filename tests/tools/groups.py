@@ -28,7 +28,7 @@ WAITING = ["tests/functional/test_%s.py" % name for name in ("faults", "qubesdb"
 LONG_TARGETS = ["playbooks", "role_display", "role_dns_redirect", "role_uplink", "running_system"]
 # Those that run roles, and playbooks and commands that a user finds. They take about as long as all others together.
 ROLES = ["tests/functional/test_%s.py" % name for name in (
-    "agent", "audit", "backends", "boot", "debian", "documentation", "examples", "keyboard", "keymaps", "network", "placing", "programs",
+    "agent", "audit", "backends", "boot", "debian", "demo", "documentation", "examples", "keyboard", "keymaps", "network", "placing", "programs",
     "resolvers", "roles", "said", "strategy", "trust", "writing")]
 FUNCTIONAL = ["tests/functional", "tests/lab", *("--ignore=" + path for path in WAITING)]
 # ansible-test only warns when it skips these, for want of a tool.

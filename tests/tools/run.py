@@ -149,6 +149,11 @@ def main() -> int:
     python = setup.this_python()
     core = os.environ.get("CORE") or setup.newest_core(python)
     if options.what in ("demo", "build"):
+        if options.what == "demo":
+            sys.path.append(os.path.join(ROOT, "tests", "demo"))
+            import demo
+
+            print(demo.OPENING, flush=True)
         setup.packages("venv", *(["compiler"] if "xenstore" in args else []))
         venv = Venv("run", python, core)
         setup.ready(venv)
