@@ -34,7 +34,7 @@ CHUNK = 16384
 """Bytes read at once; with what is kept, that is all the memory that output costs."""
 
 LOOK = 0.1
-"""Seconds between looks whether a program that keeps silent has ended, and left something behind that holds its output open."""
+"""Seconds between looks whether a program has ended, and left something behind that holds its output open, or goes on writing."""
 
 REST = 1.0
 """Seconds that what is left in the pipes may take when the program has ended."""
@@ -172,15 +172,14 @@ def _converse(program: _Program, payload: bytes, end: float, most: int) -> List[
             selector.register(program.stdin.fileno(), selectors.EVENT_WRITE)
         else:
             program.stdin.close()
-        gone = False
+        gone, look = False, time.monotonic() + LOOK
         while selector.get_map():
             now = time.monotonic()
             if now >= end:
                 if gone:
                     break
                 raise TimedOut()
-            ready = selector.select(min(LOOK, end - now))
-            for key, _events in ready:
+            for key, _events in selector.select(min(LOOK, end - now)):
                 if key.fd not in kept:
                     rest = _write(program, selector, rest)
                 else:
@@ -188,7 +187,10 @@ def _converse(program: _Program, payload: bytes, end: float, most: int) -> List[
                     kept[key.fd].take(data)
                     if not data:
                         selector.unregister(key.fd)
-            if not ready and not gone and program.has_ended():
+            if gone or time.monotonic() < look:
+                continue
+            look = time.monotonic() + LOOK
+            if program.has_ended():
                 gone, end = True, min(end, time.monotonic() + REST)
                 program.kill_all()
     return [kept[stream.fileno()].output() for stream in (program.stdout, program.stderr)]

@@ -103,6 +103,26 @@ def test_what_outlives_its_program_holds_up_nobody(tmp_path):
     assert gone(tmp_path / "pid")
 
 
+@pytest.mark.parametrize("line, output", [
+    ("while :; do echo y; done & echo $! > PID; sleep 0.3; exit 3", b"y\n"),
+    ("echo mine; while :; do echo y; done >&2 & echo $! > PID; exit 3", b"mine\n"),
+], ids=["output", "errors"])
+def test_what_goes_on_writing_when_its_program_has_ended_is_ended(tmp_path, line, output):
+    with within(3.0):
+        ended = shell(line.replace("PID", str(tmp_path / "pid")), timeout=30.0)
+    assert ended.status == 3
+    assert ended.output.data.startswith(output)
+    assert gone(tmp_path / "pid")
+
+
+def test_a_daemon_that_goes_on_writing_holds_up_nobody_and_lives(tmp_path):
+    line = """setsid sh -c 'trap "" PIPE; echo $$ > PID; while :; do echo y; sleep 0.01; done' & while [ ! -s PID ]; do :; done"""
+    with within(3.0):
+        assert shell(line.replace("PID", str(tmp_path / "pid")), timeout=30.0).status == 0
+    assert alive(tmp_path / "pid")
+    os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
 def test_a_daemon_that_it_starts_holds_up_nobody_and_lives(tmp_path):
     """A service may be there to start one, so what has a session of its own is left alone, as the documentation says."""
     with within(3.0):
