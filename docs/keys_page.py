@@ -22,6 +22,9 @@ notice of a change. A secret is never shown, and can only be removed. What is pr
 devices: `qubes-block-devices` names the key alone, `qubes-block-devices/*` and a `purge` of `qubes-block-devices/` what is in
 the directory and not the key. XenStore cannot tell an empty key from a directory, so there neither is reported.
 
+A zone is checked for its form alone when it is declared: one that is misspelled is found by the role `timezone`, on the machine whose
+zoneinfo has to have it.
+
 | key | is | form | config | releases | there | written by | setting | lasts | effective |
 |---|---|---|---|---|---|---|---|---|---|
 """

@@ -142,6 +142,17 @@ def offline_plan(lab, folder):
                  "-qubes-service/tracker: '1'"):
         assert line in said.splitlines()
 
+    # The copy is made as the comment says.
+    comment = "".join(re.findall(r"(?m)^# ?(.*\n)", (ROOT / "examples" / "offline-plan.yml").read_text()))
+    tasks = yaml.safe_load(comment[comment.index("- name"):])
+    give(lab, 7, RENDERED)
+    copy = folder / "copy.json"
+    play(folder, dict(zip(("read", "copied"), tasks)), {"dom0": {"vmconfig_store": lab.url}}, {"copy": str(copy)})
+    found = json.loads(copy.read_text())["work"]
+    assert {key: found[key] for key in RENDERED} == RENDERED
+    planned = play(folder, {"planned": keys(qubes={"work": RENDERED}, store="file://%s" % copy)}).results["planned"]
+    assert planned["changed"] is False
+
 
 def plain_xen(lab, folder):
     run_example(folder, "plain-xen.yml", {"hosts": {"localhost": {}}}, env=environment(XENSTORED_PATH=lab.socket))

@@ -19,7 +19,7 @@ from typing import List, Optional, Sequence, Tuple
 from urllib.parse import quote, unquote
 
 from .._errors import Refused, StoreError
-from .._text import escape, show
+from .._text import cut, escape, show
 from . import adminapi
 from .base import SELF, Store
 
@@ -74,7 +74,8 @@ def _split(url: str) -> Tuple[str, str]:
         raise Refused("store %s: its path has to be absolute, with three slashes, such as %s://%s; every form is one of %s" % (
             show(url), kind, quote(os.path.abspath(path)), FORMS))
     if kind not in ("qubesdb", "xenstore", "file") or not path.startswith("/") or "\0" in path:
-        raise Refused("store %s is not one of %s" % (show(url), FORMS))
+        meant = "; for a file that is file://%s" % cut(quote(url, errors="backslashreplace")) if url.startswith("/") and "\0" not in url else ""
+        raise Refused("store %s is not one of %s%s" % (show(url), FORMS, meant))
     return kind, path
 
 
