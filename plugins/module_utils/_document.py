@@ -15,7 +15,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any, Dict, Iterable, List, NoReturn, Optional, Tuple
+from functools import lru_cache
+from json.encoder import encode_basestring_ascii as _text_of_json
+from typing import Any, Dict, List, NoReturn, Optional, Sequence, Tuple
 
 from . import _yamldata
 from ._errors import Refused
@@ -90,8 +92,9 @@ def _parse_json(text: str, source: str) -> Any:
 
 
 def _room_of_json(text: str) -> int:
-    # Before it is parsed, so what only looks like a value in a text counts too.
-    return len(text) + LIMITS.each * sum(map(text.count, "{[,"))
+    # Before it is parsed, so what only looks like a value in a text counts too. Bytes are taken out at once, which counts all three in one pass.
+    data = text.encode("utf-8")
+    return len(text) + LIMITS.each * (len(data) - len(data.translate(None, b"{[,")))
 
 
 def _unique(pairs: List[Tuple[str, Any]], source: str) -> Dict[str, Any]:
@@ -106,17 +109,17 @@ def _unique(pairs: List[Tuple[str, Any]], source: str) -> Dict[str, Any]:
 
 
 def _refuse_deep(data: Any, source: str) -> None:
-    level = [data]
+    level = _containers([data])
     for _depth in range(LIMITS.depth):
-        level = [each for within in level for each in _values(within) if isinstance(each, (dict, list))]
+        level = [each for within in level for each in _containers(within)]
     if any(level):
         raise Refused("%s is nested deeper than %d levels" % (source, LIMITS.depth))
 
 
-def _values(data: Any) -> Iterable[Any]:
-    if isinstance(data, dict):
-        return data.values()
-    return data if isinstance(data, list) else ()
+def _containers(data: Any) -> Sequence[Any]:
+    """The mappings and lists in one. Nearly always there are none among many texts, which is told without a look at each."""
+    values = data.values() if isinstance(data, dict) else data
+    return () if {dict, list}.isdisjoint(map(type, values)) else [each for each in values if isinstance(each, (dict, list))]
 
 
 def _refuse_halves(data: Any, source: str) -> None:
@@ -162,20 +165,27 @@ def _yaml(why: str):
 
 def write_json(data: Dict[str, Dict[str, Any]]) -> str:
     """The text of a JSON document; ``Refused`` where it would be more than is read again."""
-    parts, room = [], len("{}\n")
-    for qube, keys in sorted(data.items()):
-        parts.append("%s\n  %s: %s" % ("," if parts else "", json.dumps(qube), _keys_of_json(keys)))
-        room += _room_of_json(parts[-1])
-        _refuse_large(room)
-    return "{%s\n}\n" % "".join(parts)
-
-
-_KEYS = json.JSONEncoder(sort_keys=True, separators=(",\n    ", ": "))
-"""Keys a line each. With ``indent`` Python's json leaves its encoder in C, and takes four times as long."""
+    qubes = ["\n  %s: %s" % (_text_of_json(qube), _keys_of_json(keys)) for qube, keys in sorted(data.items())]
+    text = "{%s\n}\n" % ",".join(qubes)
+    _refuse_large(_room_of_json(text))
+    return text
 
 
 def _keys_of_json(keys: Dict[str, Any]) -> str:
-    return "{\n    %s\n  }" % _KEYS.encode(keys)[1:-1] if keys else "{}"
+    """Keys a line each. With ``indent`` Python's json leaves its encoder in C, and takes many times as long."""
+    names = tuple(keys)
+    try:
+        return _lines_of_json(names) % tuple(map(_text_of_json, map(keys.__getitem__, sorted(names))))
+    except TypeError:
+        # Some are bytes, which are a mapping here.
+        return _lines_of_json(names) % tuple([json.dumps(keys[name]) for name in sorted(names)])
+
+
+@lru_cache(maxsize=64)
+def _lines_of_json(names: Tuple[str, ...]) -> str:
+    """What stands around the values. Many qubes have the same keys."""
+    lines = ["    %s: %%s" % _text_of_json(name).replace("%", "%%") for name in sorted(names)]
+    return "{\n%s\n  }" % ",\n".join(lines) if lines else "{}"
 
 
 def write_yaml(data: Dict[str, Dict[str, Any]]) -> str:

@@ -123,7 +123,8 @@ class Text(Form):
     def encode(self, value) -> str:
         if not isinstance(value, str):
             raise Malformed("quote it: YAML reads an unquoted 12:30 as 750, 1.10 as 1.1 and yes as true")
-        return self.decode(value)
+        # Most values are text: without another call for each.
+        return self.decode(value) if "\0" in value else value
 
 
 class Address(Form):

@@ -113,7 +113,7 @@ class Row(NamedTuple):
 
     def encode(self, value) -> bytes:
         """The bytes for a value from a playbook; ``Malformed`` when it does not have the row's form."""
-        if isinstance(value, str) and not value:
+        if value == "":
             if not self.empty:
                 raise Malformed("it cannot be empty; null removes the key")
             return b""

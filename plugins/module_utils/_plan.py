@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Callable, Dict, FrozenSet, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Tuple
+from functools import lru_cache
+from typing import Callable, Dict, FrozenSet, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from . import _interface
 from ._errors import Refused, names
@@ -141,40 +142,65 @@ def _purge(purge: Iterable, unknown: str, problems: List[Problem]) -> Tuple[str,
 
 def _declare_keys(qube: str, keys: Mapping, unknown: str, limit: Limit, problems: List[Problem]) -> Dict[str, Optional[bytes]]:
     declared: Dict[str, Optional[bytes]] = {}
+    for name, value, (key, row, wrong) in zip(keys, keys.values(), _looked_up(tuple(keys), unknown)):
+        if not wrong:
+            try:
+                declared[key] = data = _encoded(key, row, value)
+                against = limit(key, data)
+                if not against:
+                    continue
+                wrong = Refused(against)
+            except Refused as error:
+                wrong = error
+        problems.append(("qube %s, key %s: " % (show(qube), show(name)), wrong))
+    return declared
+
+
+# Many qubes have the same keys: what follows from the names alone is worked out once for them.
+_once_for_names = lru_cache(maxsize=64)
+
+
+@_once_for_names
+def _looked_up(names: Tuple[object, ...], unknown: str) -> List[Tuple[str, Optional[_interface.Row], Optional[Refused]]]:
+    """Each name's key, its row, and what is wrong with it."""
+    looked_up: List[Tuple[str, Optional[_interface.Row], Optional[Refused]]] = []
     spelled: Dict[str, object] = {}
-    for name, value in keys.items():
+    for name in names:
         try:
             key = _interface.normal(name)
-            if key in declared:
+            if key in spelled:
                 raise Refused("it is given twice, as %s and as %s" % (show(spelled[key]), show(name)))
             spelled[key] = name
-            declared[key] = encode(key, value, unknown)
-            against = limit(key, declared[key])
-            if against:
-                raise Refused(against)
+            looked_up.append((key, _row(key, unknown), None))
         except Refused as error:
-            problems.append(("qube %s, key %s: " % (show(qube), show(name)), error))
-    return declared
+            looked_up.append(("", None, error))
+    return looked_up
+
+
+def _row(key: str, unknown: str) -> Optional[_interface.Row]:
+    found = _interface.find(key) if unknown == "allow" else _interface.known(key)
+    return found.row if found else None
 
 
 def encode(key: str, value, unknown: str) -> Optional[bytes]:
     """The bytes of a key for a value from a playbook, None for none; ``Refused`` says what is wrong with them."""
-    found = _interface.find(key)
-    if not found and unknown != "allow":
-        _interface.known(key)
+    return _encoded(key, _row(key, unknown), value)
+
+
+def _encoded(key: str, row: Optional[_interface.Row], value) -> Optional[bytes]:
     if value is None:
         return None
     if key in _interface.SECRETS:
         raise Refused("it is a secret, which can only be removed, with null")
     try:
         if isinstance(value, str) or not _is_base64(value):
-            return found.row.encode(value) if found else _interface.TEXT.encode(value).encode("utf-8")
+            return row.encode(value) if row else _interface.TEXT.encode(value).encode("utf-8")
         data = _from_base64(value["base64"])
         if not _interface.free(key):
-            found.row.decode(data)
+            row.decode(data)
         return data
     except Malformed as error:
-        expected = found.row.expected(error) if found else "expected text; %s" % error
+        expected = row.expected(error) if row else "expected text; %s" % error
         raise Refused("the value %s is refused: %s" % (show(value), expected)) from None
     except UnicodeEncodeError:
         raise Refused("the value %s is not Unicode; give its bytes as {base64: ...}" % show(value)) from None
@@ -200,28 +226,45 @@ def plan(qube: str, wanted: Wanted, found: Snapshot) -> List[Change]:
     if denied:
         raise Refused("qube %s: %s may not be read here, so cannot be compared%s" % (
             show(qube), names(denied), ". " + found.hint if found.hint else ""))
-    changes = list(_differing(wanted, found))
+    changes = _differing(wanted, found)
     if changes:
-        changes += _commits(changes, wanted)
+        again = _commits(changes, wanted)
+        changes = ordered(changes + again) if again else changes
         _refuse_protected(qube, changes, wanted)
-    return ordered(changes)
+    return changes
 
 
 def ordered(changes: Iterable[Change]) -> List[Change]:
     """Changes of one qube in the order of a plan."""
-    return sorted(changes, key=lambda change: change.key + "/~")
+    return sorted(changes, key=lambda change: _place(change.key))
+
+
+def _place(key: str) -> str:
+    return key + "/~"
+
+
+@_once_for_names
+def _in_order(keys: Tuple[str, ...]) -> Tuple[str, ...]:
+    return tuple(sorted(keys, key=_place))
 
 
 def _commits(changes: List[Change], wanted: Wanted) -> List[Change]:
     """The keys that are right already, and are written again to put changes of others into force."""
-    changed = frozenset([change.key for change in changes])
+    committing = _committing(tuple(wanted.keys))
+    changed = frozenset([change.key for change in changes]) if committing else ()
     again = []
-    for key, value in wanted.keys.items():
-        found = _interface.find(key) if value is not None and key not in changed else None
-        if found and found.row.commits:
-            if any(other.startswith(key + found.row.commits) for other in changed):
-                again.append(Change(key, value, value))
+    for key, beginning in committing:
+        value = wanted.keys[key]
+        if value is not None and key not in changed and any(other.startswith(beginning) for other in changed):
+            again.append(Change(key, value, value))
     return again
+
+
+@_once_for_names
+def _committing(keys: Tuple[str, ...]) -> List[Tuple[str, str]]:
+    """Those of the keys that put others into force, each with what the names of those begin with."""
+    rows = {key: found.row for key, found in zip(keys, map(_interface.find, keys)) if found}
+    return [(key, key + row.commits) for key, row in rows.items() if row.commits]
 
 
 def _refuse_protected(qube: str, changes: List[Change], wanted: Wanted) -> None:
@@ -234,23 +277,23 @@ def _refuse_protected(qube: str, changes: List[Change], wanted: Wanted) -> None:
                       "give force: true if this is meant" % (show(qube), names(protected)))
 
 
-def _differing(wanted: Wanted, found: Snapshot) -> Iterator[Change]:
-    goal = wanted.keys
+def _differing(wanted: Wanted, found: Snapshot) -> List[Change]:
+    """What differs, in the order of a plan."""
+    goal, held = wanted.keys, found.values
     if wanted.purge:
-        goal = {**{key: None for key in found.values if key.startswith(wanted.purge)}, **goal}
-    for key, after in goal.items():
-        before = found.values.get(key)
-        if before is None and after is not None and key in found.either:
-            before = b""
-        elif after is None and key in found.defaults:
-            continue
-        if wanted.access == INHERIT or after is None:
-            if before != after:
-                yield Change(key, before, after)
-            continue
-        access = found.access.get(key)
-        if before != after or access != wanted.access:
-            yield Change(key, before, after, access, wanted.access)
+        goal = {**{key: None for key in held if key.startswith(wanted.purge)}, **goal}
+    if found.defaults:
+        goal = {key: after for key, after in goal.items() if after is not None or key not in found.defaults}
+    if found.either:
+        held = {**{key: b"" for key in found.either if goal.get(key) is not None}, **held}
+    keys = _in_order(tuple(goal))
+    if wanted.access == INHERIT:
+        # The class itself takes twice as long for each.
+        new = tuple.__new__
+        return [new(Change, (key, before, after, None, None)) for key in keys if (before := held.get(key)) != (after := goal[key])]
+    changes = [Change(key, held.get(key), goal[key], found.access.get(key), wanted.access) if goal[key] is not None else Change(key, held.get(key), None)
+               for key in keys]
+    return [change for change in changes if change.before != change.after or change.access_before != change.access_after]
 
 
 def diff(qube: str, store: str, changes: List[Change]) -> Dict[str, str]:

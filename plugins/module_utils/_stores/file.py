@@ -17,7 +17,7 @@ import binascii
 import os
 import re
 import time
-from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 
 from .. import _document
 from .._errors import QubeMissing, Refused, StoreError, VmconfigError, names
@@ -30,7 +30,8 @@ from .base import SELF, Outcome, Replan, Review, Store, Update, Watch, settled
 _LOOK_AGAIN = 0.1
 """Seconds between looks at a file that is waited for."""
 
-Qubes = Dict[str, Dict[str, bytes]]
+Qubes = Dict[str, Dict[str, Any]]
+"""As it is in the file: a value is text, or ``{base64: ...}`` that has been looked at. Bytes are made of what is asked for alone."""
 
 
 class FileStore(Store):
@@ -53,11 +54,16 @@ class FileStore(Store):
     def read(self, wanted: Mapping[str, Selection], access: bool = False) -> Dict[str, Snapshot]:
         known = self._load()
         found = {qube: _snapshot(known[qube], selection) for qube, selection in wanted.items() if qube in known}
-        return settled(found, self._absent([qube for qube in wanted if qube not in known], known))
+        return settled(found, self._absent(wanted, known))
 
-    def _absent(self, qubes: Sequence[str], known: Qubes) -> Dict[str, VmconfigError]:
+    def _absent(self, qubes: Iterable[str], known: Qubes) -> Dict[str, VmconfigError]:
+        """For each that is not there the same error, which names them all."""
+        absent = [qube for qube in qubes if qube not in known]
+        if not absent:
+            return {}
         there = "in it are %s" % names(known) if known else "it has no qube yet"
-        return {qube: QubeMissing("qube %s is not in %s; %s%s" % (show(qube), self.url, there, _hint(qube))) for qube in qubes}
+        what = "qube %s is" % names(absent) if len(absent) == 1 else "qubes %s are" % names(absent)
+        return dict.fromkeys(absent, QubeMissing("%s not in %s; %s%s" % (what, self.url, there, _hint(absent))))
 
     def update(self, qube: str, selection: Selection, replan: Replan, access: bool = False) -> List[Change]:
         outcome = self._update({qube: Update(selection, replan, access)})
@@ -68,8 +74,14 @@ class FileStore(Store):
     def update_all(self, updates: Mapping[str, Update], review: Review) -> Outcome:
         """Updates all in one replacement of the file, so each qube, and what is written at all, is there whole or not."""
         before = self._load()
-        found = self._read_all(updates)
-        due = {qube: update for qube, update in updates.items() if review(qube, found[qube])}
+        for error in self._absent(updates, before).values():
+            raise error
+        found: Dict[str, Snapshot] = {}
+        due: Dict[str, Update] = {}
+        for qube, update in updates.items():
+            found[qube] = _snapshot(before[qube], update.selection)
+            if review(qube, found[qube]):
+                due[qube] = update
         return self._update(due, before, found) if due else Outcome({}, {})
 
     def _update(self, updates: Mapping[str, Update], before: Optional[Qubes] = None, found: Optional[Mapping[str, Snapshot]] = None) -> Outcome:
@@ -81,7 +93,7 @@ class FileStore(Store):
         with locked(Lock(self.url, os.path.dirname(self.path), self.timeout)):
             known = self._load()
             same = found if found and known is before else {}
-            outcome.failed.update(self._absent([qube for qube in updates if qube not in known], known))
+            outcome.failed.update(self._absent(updates, known))
             changed: Qubes = {}
             for qube in [qube for qube in updates if qube in known]:
                 try:
@@ -132,25 +144,28 @@ class FileStore(Store):
             raise StoreError("%s: the name of a qube is %s; expected one that is not empty" % (self.url, show(qube)))
         return qube
 
-    def _keys(self, qube: str, keys: Any) -> Dict[str, bytes]:
+    def _keys(self, qube: str, keys: Any) -> Dict[str, Any]:
         if not isinstance(keys, dict):
             raise StoreError("%s: qube %s is not a mapping of keys to text" % (self.url, show(qube)))
-        return {key: value.encode("utf-8") if isinstance(value, str) else self._bytes(qube, key, value) for key, value in keys.items()}
+        # Nearly always all are text, which this tells without a look at each.
+        if not {str}.issuperset(map(type, keys.values())):
+            for key, value in keys.items():
+                self._refuse_other(qube, key, value)
+        return keys
 
-    def _bytes(self, qube: str, key: str, value: Any) -> bytes:
+    def _refuse_other(self, qube: str, key: str, value: Any) -> None:
         try:
-            if isinstance(value, dict) and set(value) == {"base64"}:
-                return base64.b64decode(value["base64"], validate=True)
+            if isinstance(value, str) or isinstance(value, dict) and set(value) == {"base64"} and _decoded(value) is not None:
+                return
         except (binascii.Error, TypeError, ValueError):
             pass
         raise StoreError("%s: qube %s, key %s: %s is not text; put it in quotes, or give bytes as {base64: ...}" % (
             self.url, show(qube), show(key), show(value)))
 
     def _replace(self, qubes: Qubes) -> None:
-        data = {qube: {key: plain(value) for key, value in keys.items()} for qube, keys in qubes.items()}
         write = _document.write_json if self.path.endswith(".json") else _document.write_yaml
         try:
-            replace_file(self.path, write(data).encode("utf-8"))
+            replace_file(self.path, write(qubes).encode("utf-8"))
         except OSError as error:
             raise StoreError("%s cannot be written: %s; it stands as it was" % (self.url, error.strerror)) from None
 
@@ -191,24 +206,29 @@ def _mark(path: str) -> Tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _hint(qube: str) -> str:
-    """How a qube of this name gets into the file; a task adds none, for a name may be misspelled."""
-    return '. To add it, write  "%s": {}  into the file' % qube if qube != SELF and re.fullmatch("[A-Za-z0-9_.-]{1,64}", qube) else ""
+def _hint(qubes: Sequence[str]) -> str:
+    """How qubes of these names get into the file; a task adds none, for a name may be misspelled."""
+    if not all(qube != SELF and re.fullmatch("[A-Za-z0-9_.-]{1,64}", qube) for qube in qubes):
+        return ""
+    return '. To add it, write  "%s": {}  into the file' % qubes[0] if len(qubes) == 1 else '. To add one, write  "NAME": {}  into the file'
 
 
-def _snapshot(keys: Mapping[str, bytes], selection: Selection) -> Snapshot:
-    if not selection.globs:
-        return Snapshot({key: keys[key] for key in selection.exact if key in keys})
-    matches = selection.matcher()
-    return Snapshot({key: value for key, value in keys.items() if matches(key)})
+def _decoded(value: Mapping[str, str]) -> bytes:
+    return base64.b64decode(value["base64"], validate=True)
 
 
-def _changed(keys: Mapping[str, bytes], changes: Sequence[Change]) -> Dict[str, bytes]:
+def _snapshot(keys: Mapping[str, Any], selection: Selection) -> Snapshot:
+    matches = selection.matcher() if selection.globs else None
+    asked = [key for key in keys if matches(key)] if matches else selection.exact
+    return Snapshot({key: value.encode("utf-8") if isinstance(value, str) else _decoded(value) for key in asked if (value := keys.get(key)) is not None})
+
+
+def _changed(keys: Mapping[str, Any], changes: Sequence[Change]) -> Dict[str, Any]:
     """The keys of a qube with the changes."""
     changed = dict(keys)
-    for change in changes:
-        if change.after is None:
-            changed.pop(change.key, None)
+    for key, _before, after, _access_before, _access_after in changes:
+        if after is None:
+            changed.pop(key, None)
         else:
-            changed[change.key] = change.after
+            changed[key] = plain(after)
     return changed
