@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping
+from typing import Any, Callable, Mapping, NamedTuple
 
 from ._tree import Tree
 
@@ -17,6 +17,46 @@ AGENT = "/usr/lib/qubes/init/functions"
 """What is there where the stock agent is installed."""
 FAMILIES = {"Debian": ("debian", "ubuntu"), "RedHat": ("fedora", "rhel", "centos"), "Archlinux": ("arch", "archlinux")}
 """The families of systems, with the names by which os-release(5) knows them."""
+
+_UNITS = "/etc/systemd/system/"
+# Enabling systemd-resolved makes the first, and one of the others.
+_RESOLVED = (_UNITS + "dbus-org.freedesktop.resolve1.service", _UNITS + "sysinit.target.wants/systemd-resolved.service",
+             _UNITS + "multi-user.target.wants/systemd-resolved.service")
+_NETWORKD = _UNITS + "multi-user.target.wants/systemd-networkd.service"
+_NETWORK_MANAGER = ("/usr/sbin/NetworkManager", "/usr/bin/NetworkManager")
+_IFUPDOWN, _SYSCONFIG, _SYSTEMD = "/sbin/ifup", "/etc/sysconfig", "/run/systemd/system"
+PROBED = (*_RESOLVED, _NETWORKD, *_NETWORK_MANAGER, _IFUPDOWN, _SYSCONFIG, _SYSTEMD)
+"""The paths that tell what is on a machine."""
+
+
+class Machine(NamedTuple):
+    """What is on a machine, and so decides which files count there. Tables and templates of roles have it as ``machine``."""
+
+    # Debian, RedHat or Archlinux; what the system calls itself where it is none of them.
+    family: str = ""
+    # The stock agent of Qubes is installed; and what it does is left to it.
+    agent: bool = False
+    leaves: bool = False
+    # Which services are enabled, or at least installed, and whether systemd runs.
+    network_manager: bool = False
+    networkd: bool = False
+    resolved: bool = False
+    ifupdown: bool = False
+    systemd: bool = False
+    # /etc/sysconfig is a directory.
+    sysconfig: bool = False
+    # A unit of systemd renders this role at each start.
+    starts: bool = False
+
+
+def machine(kind: Callable[[str], str], name: str, agent: bool, take_over: bool) -> Machine:
+    """The machine of a family with that ``name``, on which ``kind`` tells of PROBED what is there, as ``Tree.kind`` does."""
+    def any_of(paths: Any) -> bool:
+        return any(kind(path) for path in paths)
+
+    return Machine(
+        name, agent, agent and not take_over, any_of(_NETWORK_MANAGER), bool(kind(_NETWORKD)), any_of(_RESOLVED), bool(kind(_IFUPDOWN)),
+        kind(_SYSTEMD) == "dir", kind(_SYSCONFIG) == "dir")
 
 
 def family(tree: Tree) -> str:
