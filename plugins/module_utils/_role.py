@@ -13,14 +13,15 @@ from typing import Any, Dict, List, Mapping, NamedTuple, Sequence
 
 from . import _interface
 from ._errors import Refused
-from ._formats.every import ROLES
-from ._formats.variables import converted
+from ._machine import Machine
 from ._text import show
+from ._values.every import ROLES
+from ._values.variables import converted
 
 _NET_CONFIG = "net-config/"
 
 
-class Wanted(NamedTuple):
+class Role(NamedTuple):
     """The variables of a role, less its name in front; those of them that the play gave; and why they must not be used, a sentence each."""
 
     variables: Dict[str, Any]
@@ -28,18 +29,23 @@ class Wanted(NamedTuple):
     refusals: List[str]
 
 
-def wanted(role: str, found: Mapping[str, Any], given: Mapping[str, Any]) -> Wanted:
+def role(name: str, found: Mapping[str, Any], given: Mapping[str, Any]) -> Role:
     """From what ``keys_info`` found for a qube, and what the play gave, in which null is what was not given."""
-    module = ROLES[role]
-    typed, refusals = converted(role, module.VARIABLES, given)
-    variables = {**module.wanted(found["config"]), **typed}
-    if hasattr(module, "complete"):
-        variables = module.complete(variables, found["config"])
+    module = ROLES[name]
+    typed, refusals = converted(name, module.VARIABLES, given)
+    variables = {**module.values(found["config"]), **typed}
     refusals += _of_keys(_keys(module, variables, typed), found) + _of_values(module, variables)
     # Only of what is well formed it can be asked.
     if not refusals and hasattr(module, "problems"):
-        refusals += module.problems(variables).splitlines()
-    return Wanted(variables, typed, refusals)
+        refusals += module.problems(variables)
+    return Role(variables, typed, refusals)
+
+
+def names(name: str, variables: Mapping[str, Any], config: Mapping[str, Any], machine: Machine, managed: str) -> Dict[str, Any]:
+    """What the table and the templates of the role have."""
+    module = ROLES[name]
+    more = module.names(variables, config, machine) if hasattr(module, "names") else {}
+    return {**variables, **more, "config": config, "machine": machine, "ansible_managed": managed}
 
 
 def sentences(before: str, refusals: Sequence[str]) -> List[str]:
