@@ -8,7 +8,7 @@ module: xkb_keymap
 short_description: Tell what a keyboard comes to on a machine
 version_added: 0.1.0
 description:
-  - Makes the keymap of a keyboard on the target, and tells its layouts, variants and options. The role P(qubes.vmconfig.xkb#role) writes
+  - Makes the keymap of a keyboard on the target, and tells its layouts, variants and options, and the keymap of consoles. The role P(qubes.vmconfig.xkb#role) writes
     its files from this.
   - The rules of XKB are read by the libraries of the machine. The X tools have C(libxkbfile) and C(xkbcomp), and need no X server for
     this. C(xkbcli) of libxkbcommon is taken where those are missing. Each is ended after ten seconds.
@@ -26,6 +26,17 @@ options:
     description:
       - A keymap as C(xkbcomp) takes it, as the key C(qubes-keyboard) holds it. An include names files of the keyboard's data, and none by a path.
       - Without O(layout) the layouts, variants and options are those that it names.
+    type: str
+    default: ""
+  family:
+    description:
+      - The family of systems, as C(ansible_facts.os_family) names it. On V(Debian) a console has the keyboard of X, on others a keymap of its own.
+      - By default what the system calls itself.
+    type: str
+    default: ""
+  destdir:
+    description:
+      - The directory that is the root of the system whose console is looked at. By default the running system.
     type: str
     default: ""
 seealso:
@@ -68,6 +79,19 @@ keymap:
     - O(keymap) as it is, else what C(setxkbmap -print) would print, or all that C(xkbcli) made. Empty where none was made.
   type: str
   returned: success
+console:
+  description: What C(/etc/vconsole.conf) is made of where a console has a keymap of its own.
+  type: dict
+  returned: success
+  contains:
+    kept:
+      description: The lines of the file that is there that say nothing of the keyboard.
+      type: list
+      elements: str
+    keymap:
+      description: The keymap of consoles that is most like the keyboard, where C(localectl) looks too. Empty where there is none.
+      type: str
+      sample: us
 refusal:
   description: Why the keymap does not compile; empty where it does, or where nothing can tell.
   type: str
@@ -86,7 +110,9 @@ refuse_an_old_one()
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.qubes.vmconfig.plugins.module_utils._arguments import keyboard_arguments, run
-from ansible_collections.qubes.vmconfig.plugins.module_utils._xkb.keyboard import settle
+from ansible_collections.qubes.vmconfig.plugins.module_utils._machine import family
+from ansible_collections.qubes.vmconfig.plugins.module_utils._tree import Tree
+from ansible_collections.qubes.vmconfig.plugins.module_utils._xkb.keyboard import asked
 
 
 def main():
@@ -94,13 +120,16 @@ def main():
         argument_spec=dict(
             **keyboard_arguments(),
             keymap=dict(type="str", default="", no_log=False),
+            family=dict(type="str", default=""),
+            destdir=dict(type="str", default=""),
         ),
         supports_check_mode=True,
     )
 
     def work(params):
-        settled = settle(params)
-        return dict(settled.names, keymap=settled.keymap, refusal=settled.refusal, notes=settled.notes, changed=False)
+        root = params["destdir"] or "/"
+        names, refusal, notes = asked(params, root, params["family"] or family(Tree(root)) or family(Tree("/")))
+        return dict(names, refusal=refusal, notes=notes, changed=False)
 
     run(module, work)
 

@@ -9,14 +9,16 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from .._errors import Refused
 from .._forms import Malformed
 from .._keyboardforms import NAME, Keyboard, Keymap
 from .._text import cut, escape, show
+from .._tree import Tree
 from . import latin
 from .apart import is_whole, take_apart
+from .console import console
 from .making import DATA, Made, from_names, from_text
 
 _UNMADE = ("nothing here makes a keymap: that is xkbcomp with libxkbfile (of the X tools) or xkbcli (of libxkbcommon), and the package xkb-data. "
@@ -33,6 +35,20 @@ class Settled(NamedTuple):
     keymap: str = ""
     refusal: str = ""
     notes: List[str] = []
+
+
+def asked(variables: Mapping[str, Any], root: str, family: str) -> Tuple[Dict[str, Any], str, List[str]]:
+    """What the variables of the role xkb come to on the machine below ``root``, of that family of systems.
+
+    Names for its templates: ``model``, ``layout``, ``variant`` and ``options``; ``keymap``, the text of that file, empty where there is to be none;
+    ``console``, see there. Then why the keymap must not be used, or nothing; and what to know, a sentence each.
+    ``Refused`` where a value is none that its key might have, or a file of the console cannot be used.
+    """
+    settled = settle(variables)
+    of_console = {"kept": [], "keymap": ""}
+    if family != "Debian" and settled.names["layout"]:
+        of_console = console(settled.names, Tree(root))
+    return {**settled.names, "keymap": settled.keymap, "console": of_console}, settled.refusal, settled.notes
 
 
 def checked(values: Mapping[str, Any]) -> Dict[str, str]:
