@@ -30,6 +30,8 @@ def difference(change: Change) -> Dict[str, str]:
 def _shown(state: State, names: List[str]) -> str:
     if not state.kind:
         return ""
+    if state.kind == "dir":
+        return "a directory\n"
     if state.kind != "file":
         return "a symbolic link to %s\n" % escape(state.target)
     forms: Dict[str, Callable[[Any], str]] = {"mode": "0%o".__mod__, "owner": _user, "group": _group}

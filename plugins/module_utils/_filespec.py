@@ -8,10 +8,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple, Optional, Tuple, Union
-
-Read = Callable[[str], str]
-"""Gives the text of a file of the machine by its path, or an empty one where there is none."""
+from typing import NamedTuple, Optional, Tuple, Union
 
 
 class File(NamedTuple):
@@ -30,5 +27,12 @@ class File(NamedTuple):
     owner: str = ""
     group: str = ""
     absent: bool = False
-    # In place of text, where it depends on files that are there.
-    made: Optional[Callable[[Read], str]] = None
+    # With absent, a folder goes too, and all that is in it.
+    tree: bool = False
+    # In place of text, what is none.
+    data: Optional[bytes] = None
+
+    @property
+    def content(self) -> bytes:
+        """What a regular file holds."""
+        return self.data if self.data is not None else (self.text or "").encode("utf-8", "surrogateescape")

@@ -84,16 +84,22 @@ class Place(Tree):
         return frozenset([line for folder in PROTECTED for path in self.below(folder)
                           if os.path.basename(path) != OWN and not _LEFT_BEHIND.fullmatch(path) for line in self._named(path)])
 
+    def state(self, path: str) -> State:
+        """What there is at a path; of kind ``other`` what cannot be read."""
+        try:
+            with self.at(path) as entry:
+                return _state(entry)
+        except (FileNotFoundError, NotADirectoryError):
+            return State()
+        except OSError:
+            return State("other")
+
     def own(self) -> FrozenSet[str]:
         """The names that we protect from the agent."""
         return frozenset([line for folder in PROTECTED for line in self._named("%s/%s" % (folder, OWN))])
 
     def _named(self, path: str) -> List[str]:
         return [line for line in self.read(path, public=False).split("\n") if line.startswith("/")]
-
-    def protect(self, name: str, folder: str) -> None:
-        """Tells the agent that this file is not its own."""
-        self.hand([name], [], folder)
 
     def hand(self, names: Iterable[str], back: Iterable[str], folder: str, check: bool = False) -> List[Change]:
         """Tells the agent which files are not its own, and which are so again."""
@@ -125,9 +131,13 @@ class Place(Tree):
                 before = _state(entry)
         except FileNotFoundError:
             before = State()
-        after = _wanted(file, before, self)
+        after = _wanted(file, before)
         if before == after:
             return None
+        if file.tree and before.kind == "dir":
+            if not check:
+                self.remove(file.dest)
+            return Change(file.dest, before, after)
         if before.kind in ("dir", "other"):
             raise OSError(0, "it is %s" % ("a directory" if before.kind == "dir" else "neither a regular file nor a symbolic link"))
         if not check:
@@ -181,16 +191,15 @@ def _state(entry: Entry) -> State:
     return known if known.too_many else known._replace(content=contents(entry)[0])
 
 
-def _wanted(file: File, before: State, place: Place) -> State:
+def _wanted(file: File, before: State) -> State:
     if file.absent:
         return State()
     if file.link is not None:
         if not file.link or "\0" in file.link:
             raise OSError(0, "it would be a symbolic link to %s; expected where it leads" % show(file.link))
         return State("link", target=file.link)
-    text = file.text if file.text is not None else file.made(place.read) if file.made else ""
     # Who owned it goes on owning it.
-    return State("file", text.encode("utf-8", "surrogateescape"), "", int(file.mode, 8),
+    return State("file", file.content, "", int(file.mode, 8),
                  _number("user", file.owner, lambda name: pwd.getpwnam(name).pw_uid, before.owner),
                  _number("group", file.group, lambda name: grp.getgrnam(name).gr_gid, before.group))
 

@@ -68,6 +68,24 @@ class Tree:
             raise self._unread(path, error) from None
         return content.decode("utf-8", "surrogateescape")
 
+    def remove(self, path: str) -> None:
+        """Takes a folder away with all that is in it; no link in it is followed. ``OSError`` where that cannot be."""
+        with self.at(path, write=True) as entry:
+            for dummy, folders, names, folder in os.fwalk(entry.name, topdown=False, onerror=_raised, dir_fd=entry.folder):
+                for name in names:
+                    os.unlink(name, dir_fd=folder)
+                for name in folders:
+                    _remove_folder(name, folder)
+            os.rmdir(entry.name, dir_fd=entry.folder)
+
+    def listed(self, path: str) -> List[str]:
+        """The paths of what is in a folder; none where it is none."""
+        try:
+            with self.at(path.rstrip("/") + "/.") as entry:
+                return ["%s/%s" % (path.rstrip("/"), name) for name in sorted(os.listdir(entry.folder))]
+        except OSError:
+            return []
+
     def below(self, path: str) -> List[str]:
         """The paths of what is in a folder and its folders, less these."""
         found = []
@@ -183,6 +201,13 @@ def contents(entry: Entry) -> Tuple[bytes, os.stat_result]:
         status = os.fstat(descriptor)
         _fit(status)
         return stream.read(MOST), status
+
+
+def _remove_folder(name: str, folder: int) -> None:
+    if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+        os.unlink(name, dir_fd=folder)
+    else:
+        os.rmdir(name, dir_fd=folder)
 
 
 def _refuse_what_is_no_path(path: str) -> None:

@@ -34,12 +34,13 @@ options:
     type: list
     elements: str
     default: []
-  known:
+  states:
     description:
-      - What this module returned before. If that was in the same play, for the same directory and the same paths, it is returned again, and the
-        task is skipped.
-    type: dict
-    default: {}
+      - Files of which is returned what they are, to compare them with what they should be.
+      - Where the last part of a path is V(*), those of that directory.
+    type: list
+    elements: str
+    default: []
 seealso:
   - module: qubes.vmconfig.render
 """
@@ -89,22 +90,26 @@ texts:
   type: dict
   returned: success
   sample: {/etc/vconsole.conf: "KEYMAP=us\n"}
-asked:
-  description: What was looked for, the paths and those of the texts.
+states:
+  description:
+    - For each path of O(states) at which something is, C(kind) (V(file), V(dir), V(link) or V(other)), and what belongs to that, C(target) of a
+      link, and C(sha256), C(mode), C(owner) and C(group) of a file. Of a large one C(sha256) is empty.
+  type: dict
+  returned: success
+  sample: {/etc/timezone: {kind: file, sha256: 0123456789abcdef, mode: "0644", owner: 0, group: 0, target: ""}}
+taken:
+  description: The names that roles of this collection have told the agent to leave to them.
   type: list
   elements: str
   returned: success
-  sample: [/usr/sbin/NetworkManager, /etc/sysconfig]
-play:
-  description: A name for the play, which no other play has.
-  type: str
-  returned: success
-  sample: 0242ac11-0002-0f5e-3b1d-000000000002
+  sample: [/etc/timezone]
 """
 
 from ansible_collections.qubes.vmconfig.plugins.module_utils._python import refuse_an_old_one
 
 refuse_an_old_one()
+
+import hashlib
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -120,7 +125,7 @@ def main():
             destdir=dict(type="str"),
             paths=dict(type="list", elements="str", default=[]),
             texts=dict(type="list", elements="str", default=[]),
-            known=dict(type="dict", default={}),
+            states=dict(type="list", elements="str", default=[]),
         ),
         supports_check_mode=True,
     )
@@ -130,12 +135,23 @@ def main():
         place = Place(destdir or "/")
         kinds = {path: place.kind(path) for path in params["paths"]}
         return {
-            "changed": False, "destdir": destdir, "asked": [*params["paths"], *params["texts"]], "play": "", "family": family(place) or family(Tree("/")),
+            "changed": False, "destdir": destdir, "family": family(place) or family(Tree("/")),
             "agent": not destdir and place.exists(AGENT), "protected": [] if destdir else sorted(place.protected()),
+            "taken": [] if destdir else sorted(place.own()),
             "paths": {path: kind for path, kind in kinds.items() if kind},
-            "texts": {path: place.read(path) for path in params["texts"] if place.exists(path)}}
+            "texts": {path: place.read(path) for path in params["texts"] if place.exists(path)},
+            "states": {path: state for asked in params["states"] for path, state in states(place, asked)}}
 
     run(module, work)
+
+
+def states(place, asked):
+    """What is at a path, or at those of a folder."""
+    for path in place.listed(asked[:-2]) if asked.endswith("/*") else [asked]:
+        state = place.state(path)
+        if state.kind:
+            digest = hashlib.sha256(state.content).hexdigest() if state.kind == "file" and not state.too_many else ""
+            yield path, {"kind": state.kind, "sha256": digest, "mode": "%04o" % state.mode, "owner": state.owner, "group": state.group, "target": state.target}
 
 
 if __name__ == "__main__":

@@ -21,12 +21,18 @@ author:
 extends_documentation_fragment:
   - qubes.vmconfig.attributes
 options:
+  role:
+    description:
+      - The role of this collection whose files are written, such as V(resolver). Which these are, and what they hold, follows from the keys of the
+        qube, the variables of the role, and what is on the machine.
+      - With C(vmconfig_apply) set to V(boot) or V(both) they are also rendered at each start.
+    type: str
   files:
     description:
-      - The files. Each has one of O(files[].src), O(files[].content), O(files[].link) and O(files[].absent).
+      - The files, beside those of O(role). Each has one of O(files[].src), O(files[].content), O(files[].link) and O(files[].absent).
     type: list
     elements: dict
-    required: true
+    default: []
     suboptions:
       dest:
         description: Where the file is, an absolute path without V(.) and V(..) in it.
@@ -35,7 +41,8 @@ options:
       src:
         description:
           - A template on the controller, looked for where M(ansible.builtin.template) does, such as the directory C(templates) of the role.
-          - It has the same variables too, such as C(ansible_managed).
+          - It has the same variables too, such as C(ansible_managed), and beside them C(config), the typed keys of the qube as
+            P(qubes.vmconfig.keys_info#module) returns them, and C(machine).
         type: str
       vars:
         description: More variables for the template. They are not templated again.
@@ -46,9 +53,16 @@ options:
       link:
         description: What a symbolic link points to.
         type: str
+      content_base64:
+        description: The bytes of a file that is no text, as base64.
+        type: str
       absent:
         description: There should be no such file. V(false) alone is an error, for it does not say what the file should be.
         type: bool
+      recurse:
+        description: With O(files[].absent=true), a directory goes too, with all that is in it.
+        type: bool
+        default: false
       mode:
         description: The mode, as octal digits in quotes.
         type: raw
@@ -91,8 +105,9 @@ options:
   config:
     description:
       - What C(config) of P(qubes.vmconfig.keys_info#module) says of the qube. Only what its type is, and what it keeps, are looked at.
-      - By default the variable C(read_keys_config), which P(qubes.vmconfig.read_keys#role) sets.
+      - By default the keys are read, once a play.
     type: dict
+    default: {}
 attributes:
   check_mode:
     support: full
@@ -108,7 +123,10 @@ seealso:
 """
 
 EXAMPLES = r"""
-# In a role, after that has included the role qubes.vmconfig.read_keys with public: true.
+- name: Write the files of the resolvers
+  qubes.vmconfig.render:
+    role: resolver
+
 - name: Say at the login which qube this is
   qubes.vmconfig.render:
     files:
@@ -153,19 +171,23 @@ from ansible_collections.qubes.vmconfig.plugins.module_utils._python import refu
 
 refuse_an_old_one()
 
+import base64
 import re
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.qubes.vmconfig.plugins.module_utils import _child
 from ansible_collections.qubes.vmconfig.plugins.module_utils._arguments import run
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Refused, names
 from ansible_collections.qubes.vmconfig.plugins.module_utils._filediff import difference
 from ansible_collections.qubes.vmconfig.plugins.module_utils._machine import AGENT, kept
 from ansible_collections.qubes.vmconfig.plugins.module_utils._placing import Place, Rules, settle
-from ansible_collections.qubes.vmconfig.plugins.module_utils._text import show
+from ansible_collections.qubes.vmconfig.plugins.module_utils._text import escape, show
 from ansible_collections.qubes.vmconfig.plugins.module_utils._filespec import File
 
-KINDS = ("src", "content", "link", "absent")
+KINDS = ("src", "content", "content_base64", "link", "absent")
+SYSTEMD, UNITS = "/run/systemd/system", "/etc/systemd/system/"
+RELOAD = 60
 
 
 def wanted(entry):
@@ -176,25 +198,51 @@ def wanted(entry):
         mode = "%o" % mode
     if not isinstance(mode, str) or not re.fullmatch("[0-7]{3,4}", mode):
         raise Refused("%s: the mode %s is refused: expected octal digits in quotes, such as \"0640\"" % (show(entry["dest"]), show(mode)))
-    if entry["content"] is None and entry["link"] is None and not entry["absent"]:
+    if not entry["absent"] and all(entry[kind] is None for kind in ("content", "content_base64", "link")):
         # Of absent: false nothing is known but that the file may be there.
         raise Refused("%s: a file has one of src, content, link and absent: true; without them it would be emptied" % show(entry["dest"]))
     return File(entry["dest"], entry["content"], entry["link"], mode, tuple(entry["protected_by"] or ()) or None, entry["agent"],
-                entry["owner"] or "", entry["group"] or "", bool(entry["absent"]))
+                entry["owner"] or "", entry["group"] or "", bool(entry["absent"]), entry["recurse"], decoded(entry))
+
+
+def decoded(entry):
+    """The bytes that were given."""
+    if entry["content_base64"] is None:
+        return None
+    try:
+        return base64.b64decode(entry["content_base64"], validate=True)
+    except ValueError:
+        raise Refused("%s: content_base64 is no base64" % show(entry["dest"])) from None
+
+
+def tell_systemd(module, place, changed):
+    """Has systemd read its units again, where it runs and some of them changed."""
+    if place.kind(SYSTEMD) == "dir" and any(dest.startswith(UNITS) for dest in changed):
+        try:
+            ended = _child.run(["systemctl", "daemon-reload"], timeout=RELOAD)
+            said = bytes(ended.told.data).decode("utf-8", "replace") if ended.status else ""
+        except _child.NotRun as error:
+            said = str(error)
+        except _child.TimedOut:
+            said = "it had not ended after %d seconds" % RELOAD
+        if said:
+            module.warn("systemd has not read its units again: %s" % escape(said))
 
 
 def main():
     module = AnsibleModule(
         argument_spec=dict(
             files=dict(
-                type="list", elements="dict", required=True, mutually_exclusive=[KINDS], required_one_of=[KINDS],
+                type="list", elements="dict", default=[], mutually_exclusive=[KINDS], required_one_of=[KINDS],
                 options=dict(
                     dest=dict(type="str", required=True),
                     src=dict(type="str"),
                     vars=dict(type="dict"),
                     content=dict(type="str"),
+                    content_base64=dict(type="str"),
                     link=dict(type="str"),
                     absent=dict(type="bool"),
+                    recurse=dict(type="bool", default=False),
                     mode=dict(type="raw", default="0644"),
                     owner=dict(type="str"),
                     group=dict(type="str"),
@@ -202,10 +250,11 @@ def main():
                     agent=dict(type="bool", default=False),
                 ),
             ),
+            role=dict(type="str"),
             destdir=dict(type="str"),
             take_over=dict(type="bool"),
             apply=dict(type="str", choices=["now", "boot", "both", "always"]),
-            config=dict(type="dict"),
+            config=dict(type="dict", default={}),
         ),
         supports_check_mode=True,
     )
@@ -213,7 +262,7 @@ def main():
     def work(params):
         destdir = params["destdir"] or ""
         place = Place(destdir or "/")
-        rules = Rules() if destdir else Rules(place.protected(), bool(params["take_over"]), place.exists(AGENT), kept(params["config"] or {}))
+        rules = Rules() if destdir else Rules(place.protected(), bool(params["take_over"]), place.exists(AGENT), kept(params["config"]))
         files = [wanted(entry) for entry in params["files"]]
         twice = sorted({file.dest for file in files if sum(other.dest == file.dest for other in files) > 1})
         if twice:
@@ -223,6 +272,8 @@ def main():
             # Where SELinux is not, this does nothing; of what is gone it would fail.
             if change.after.kind:
                 module.set_default_selinux_context(change.dest, False)
+        if settled.changes and not destdir and not module.check_mode:
+            tell_systemd(module, place, [change.dest for change in settled.changes])
         shown = settled.changes + settled.left if module.check_mode else settled.changes
         result = {"changed": bool(shown), "changed_files": [change.dest for change in settled.changes],
                   "left_to_agent": [change.dest for change in settled.left], "protected": settled.protected}

@@ -25,8 +25,8 @@ from ..module_utils._text import cut, escape, show
 
 STOCK = "qubes.vmconfig/"
 """In front of ROLE/NAME, the template of that name which this collection has, also where a user's own takes its place."""
-FIELDS = ("dest", "template", "link", "content", "absent", "mode", "owner", "group", "protected_by", "agent", "when", "each", "with_start")
-_KINDS = ("template", "link", "content", "absent")
+FIELDS = ("dest", "src", "link", "content", "absent", "mode", "owner", "group", "protected_by", "agent", "when", "each", "with_start")
+_KINDS = ("src", "link", "content", "absent")
 
 Text = Callable[[str, Mapping[str, Any]], str]
 """Gives the text of a template, by its name, for some names in it."""
@@ -77,6 +77,10 @@ class Templates:
                     found.append(Objection(each, node.lineno, "the %s %s" % (type(node).__name__.lower(), node.name)))
         return found
 
+    def referenced(self, name: str) -> List[Optional[str]]:
+        """What a template includes, imports or extends; None for a name that a variable gives."""
+        return list(jinja2.meta.find_referenced_templates(self._parsed(name)))
+
     def reached(self, name: str) -> List[str]:
         """The template, and all that it includes, imports or extends; ``Refused`` where one is not there, or is named by a variable."""
         found: List[str] = []
@@ -86,7 +90,7 @@ class Templates:
             if each in found:
                 continue
             found.append(each)
-            for other in jinja2.meta.find_referenced_templates(self._parsed(each)):
+            for other in self.referenced(each):
                 if other is None:
                     raise Refused("the template %s includes another by a name that is not written in it" % show(each))
                 waiting.append(other)
@@ -137,7 +141,7 @@ class Table:
         """The templates that may be used, whatever the machine, with the names that each has."""
         found = []
         for row in self._rows:
-            if row.get("template"):
+            if row.get("src"):
                 for each in self._each(row, names):
                     found.append((self._template(row, each), set(each)))
         return found
@@ -162,12 +166,12 @@ class Table:
             self._flag(row, "agent", names), filled("owner"), filled("group"), self._flag(row, "absent", names))
 
     def _content(self, row: Mapping[str, Any], names: Mapping[str, Any]) -> Optional[str]:
-        if "template" in row:
+        if "src" in row:
             return self._text(self._template(row, names), names)
         return self._filled(row, "content", names) if "content" in row else None
 
     def _template(self, row: Mapping[str, Any], names: Mapping[str, Any]) -> str:
-        return "%s/%s" % (self._role, self._filled(row, "template", names))
+        return "%s/%s" % (self._role, self._filled(row, "src", names))
 
     def _flag(self, row: Mapping[str, Any], field: str, names: Mapping[str, Any]) -> bool:
         value = row.get(field, False)

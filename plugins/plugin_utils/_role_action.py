@@ -1,0 +1,304 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the qubes.vmconfig collection: it may change at any time.
+
+"""The controller's half of what goes by the keys of a qube: it reads them, and looks at the machine, once a play."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple
+
+from ansible import context
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.text.converters import to_text
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+
+from ..module_utils._asking import answer, question
+from ..module_utils._errors import Refused, VmconfigError
+from ..module_utils._machine import FAMILIES, PROBED, Machine, is_template, is_volatile, machine
+from ..module_utils._role import names, role, sentences
+from ..module_utils._text import cut, escape, show
+from ..module_utils._values.every import ROLES
+from ._action import told
+from ._memory import Memory
+from ._starting import installed_at
+from ._tables import seen_of_all
+from ._variables import misnamed
+
+_OWN_STORE = re.compile(r"(auto|xenstore|qubesdb)(:.*)?", re.DOTALL)
+_QUBES = re.compile(r"(qubesos[.]core[.])?qubes?")
+_MANAGED = "Ansible managed"
+_COLLECTION = "qubes.vmconfig."
+_OF_PLACE = ("family", "agent", "protected", "taken", "paths", "texts", "states")
+
+
+class Seen(NamedTuple):
+    """What was seen of a host in this play: which qube it is, what ``keys_info`` found, and what ``place_info`` did."""
+
+    qube: str
+    found: Dict[str, Any]
+    place: Dict[str, Any]
+    machine: Machine
+
+
+class RoleOnHost(NamedTuple):
+    """A role on one host: its variables, what its table and templates have, what the play gave, and what is to be known."""
+
+    variables: Dict[str, Any]
+    names: Dict[str, Any]
+    given: Dict[str, Any]
+    notes: List[str]
+
+
+class _Ended(Exception):
+    """A module failed; ``result`` is what it said."""
+
+    def __init__(self, result: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.result = result
+
+
+class RoleAction(ActionBase):
+    """Has ``self.seen`` in ``work``, whose result is the task's."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        self.play_variables: Mapping[str, Any] = task_vars or {}
+        try:
+            return {**result, **self.work()}
+        except _Ended as error:
+            return {**result, **error.result}
+        except VmconfigError as error:
+            # Not raised: ansible-core 2.16 would add a traceback.
+            return dict(result, failed=True, msg=str(error))
+
+    def work(self) -> Dict[str, Any]:
+        """What the task does."""
+        raise NotImplementedError
+
+    # -- what the play says --
+
+    def variable(self, name: str, otherwise: Any = None) -> Any:
+        """A variable of the play, templated; ``otherwise`` where it is null or not there."""
+        value = self.play_variables.get(name)
+        if value is None:
+            return otherwise
+        try:
+            value = _plain(self._templar.template(value))
+        except AnsibleError as error:
+            raise Refused("%s cannot be used: %s" % (name, cut(escape(to_text(error))))) from None
+        return otherwise if value is None else value
+
+    def flag(self, name: str, otherwise: bool = False) -> bool:
+        """A variable that is true or false."""
+        try:
+            return boolean(self.variable(name, otherwise))
+        except TypeError:
+            raise Refused("%s is %s; expected true or false" % (name, show(self.variable(name)))) from None
+
+    def text(self, name: str, otherwise: str = "") -> str:
+        """A variable that is text."""
+        value = self.variable(name, otherwise)
+        if not isinstance(value, str):
+            raise Refused("%s is %s; expected text" % (name, show(value)))
+        return value
+
+    @property
+    def host(self) -> str:
+        """The host that the task runs on."""
+        return str(self._task.delegate_to or self.play_variables.get("inventory_hostname", ""))
+
+    @property
+    def destdir(self) -> str:
+        """The directory that everything is put under; empty for the running system."""
+        return str(self._task.args.get("destdir") or self.text("vmconfig_destdir"))
+
+    @property
+    def take_over(self) -> bool:
+        """Whether what the agent writes is written here."""
+        given = self._task.args.get("take_over")
+        return self.flag("vmconfig_take_over") if given is None else boolean(given, strict=False)
+
+    @property
+    def managed(self) -> str:
+        """What stands at the head of files."""
+        return self.text("ansible_managed", _MANAGED)
+
+    def play_name(self) -> str:
+        """What the play is called, and in which playbook of the command line."""
+        playbooks = [os.path.basename(str(path)) for path in context.CLIARGS.get("args") or ()]
+        return "%s (%s)" % (self.play_variables.get("ansible_play_name", ""), ", ".join(playbooks))
+
+    def roles_of_play(self) -> Set[str]:
+        """The roles of this collection that the play has in its ``roles``."""
+        play = _play_of(self._task)
+        named = [str(each.get_name()) for each in getattr(play, "roles", None) or [] if not each.from_include]
+        return {each.rpartition(".")[2] for each in named if each.startswith(_COLLECTION)}
+
+    @property
+    def memory(self) -> Memory:
+        """What earlier tasks of this play remember."""
+        return Memory(str(getattr(_play_of(self._task), "_uuid", None) or ""))
+
+    def execute(self, module: str, **options: Any) -> Dict[str, Any]:
+        """What a module of this collection says on the host. One that fails ends the task with it."""
+        result = dict(told(self._execute_module(module_name="qubes.vmconfig." + module, module_args=options, task_vars=self.play_variables)))
+        if result.get("failed") or result.get("unreachable"):
+            raise _Ended(result)
+        return result
+
+    # -- what is seen --
+
+    def begin(self) -> Seen:
+        """Refuses where nothing may be reached, reads the keys of the host's qube, and looks at the host, both once a play."""
+        self._refuse_to_reach_in_from_dom0()
+        self._refuse_misnamed_variables()
+        qube, source = self._qube()
+        found = self._keys(qube, source)
+        place = self.look()
+        facts = self.play_variables.get("ansible_facts") or {}
+        family = self.text("vmconfig_family") or str(facts.get("os_family") or "") or place["family"]
+        if family not in FAMILIES:
+            raise Refused("%s is of the family %s; the roles know %s" % (escape(self.host), show(family), ", ".join(FAMILIES)))
+        self.seen = Seen(qube, found, place, machine(lambda path: place["paths"].get(path, ""), family, place["agent"], self.take_over))
+        return self.seen
+
+    def look(self) -> Dict[str, Any]:
+        """What ``place_info`` says of all that the roles may write."""
+        of = ("place", self.host, self.destdir)
+        place = self.memory.get(*of)
+        if place is None:
+            files = [path for hook in (False, True) for path in installed_at(hook)]
+            asked = seen_of_all() + files
+            found = self.execute("place_info", destdir=self.destdir, paths=list(PROBED), states=asked,
+                                 texts=[path for path in files if path.endswith(".json")])
+            place = {**{name: found[name] for name in _OF_PLACE}, "asked": asked, "unknown": []}
+            self.memory.put(place, *of)
+        return place
+
+    def remember(self, more: Mapping[str, Any]) -> None:
+        """What was seen of the host is another now."""
+        self.memory.put({**self.seen.place, **more}, "place", self.host, self.destdir)
+
+    def _qube(self) -> Tuple[str, str]:
+        """Which qube the host is, and the host and store that its keys are in."""
+        elsewhere, store = self.text("vmconfig_read_from"), self.text("vmconfig_store", "auto")
+        qube = self.text("vmconfig_qube") or ("self" if not elsewhere and _OWN_STORE.fullmatch(store) else str(self.play_variables.get("inventory_hostname", "")))
+        return qube, elsewhere and "on %s" % elsewhere or "%s: %s" % (self.host, store)
+
+    def _keys(self, qube: str, source: str) -> Dict[str, Any]:
+        found = self.memory.get("keys", source, qube)
+        if found is None:
+            elsewhere = self.text("vmconfig_read_from")
+            if elsewhere:
+                raise Refused("qube %s was not read: with vmconfig_read_from that is done for the hosts of the play, so each qube has to be one" % show(qube))
+            found = self.read([qube], source)[qube]
+        return found
+
+    def read(self, qubes: Sequence[str], source: str) -> Dict[str, Any]:
+        """Reads the keys of some qubes of one store, and remembers them."""
+        result = self.execute("keys_info", qubes=list(qubes), store=self.text("vmconfig_store", "auto"))
+        for qube, found in result["qubes"].items():
+            self.memory.put(found, "keys", source, qube)
+        return result["qubes"]
+
+    # -- what must not be --
+
+    def _refuse_to_reach_in_from_dom0(self) -> None:
+        # Under the strategy of Qubes this runs in a disposable, which has no qubesd.
+        if _QUBES.fullmatch(str(self.play_variables.get("ansible_connection") or "")) and os.path.exists(self.text("vmconfig_qubesd", "/var/run/qubesd.sock")):
+            raise Refused("%s: this is dom0, where a play for a qube may run under the strategy qubesos.security.qubes_proxy alone. Set it in ansible.cfg "
+                          "(strategy, in [defaults]) or as ANSIBLE_STRATEGY. Nothing was done in the qube" % escape(self.host))
+
+    def _refuse_misnamed_variables(self) -> None:
+        if self.memory.get("named", self.host) is None:
+            wrong = misnamed({self.host: [name for name in self.play_variables if isinstance(name, str)]})
+            if wrong:
+                raise Refused("%s. Nothing was changed" % "; ".join(wrong))
+            self.memory.put({}, "named", self.host)
+
+    def refuse_in_a_template(self) -> None:
+        """Whatever comes from the keys of a template, those that are based on it would take for their own."""
+        if not self.destdir and is_template(self.seen.found["config"]):
+            raise Refused("%s is a template: what is written here from its keys, every qube that is based on it would take for its own. Set vmconfig_apply "
+                          "to boot, and each of them renders its own at each start. Nothing was written" % escape(self.host))
+
+    def loss(self, apply: str) -> List[str]:
+        """What to say of a qube that loses what is written, once a play."""
+        if self.destdir or apply == "both" or not is_volatile(self.seen.found["config"]) or self.memory.get("told", self.host) is not None:
+            return []
+        self.memory.put({}, "told", self.host)
+        return ["%s loses /etc when it shuts down, and what is written there now with it. With vmconfig_apply set to boot or both, the files are rendered "
+                "at each start" % escape(self.host)]
+
+    # -- a role --
+
+    def role(self, name: str, ask: bool = True) -> RoleOnHost:
+        """A role on this host. ``Refused`` with all that is wrong with its keys and variables; unless ``ask`` without what the machine has to say."""
+        found, place = self.seen.found, self.seen.machine
+        mine = role(name, found, {each: self.variable("%s_%s" % (name, each)) for each in ROLES[name].VARIABLES})
+        if mine.refusals:
+            raise self._refused(mine.refusals)
+        variables, notes = mine.variables, []
+        asked = question(name, variables, self.destdir or "/", place.family) if ask else None
+        if asked:
+            said = answer(name, variables, self.execute(asked.module, **asked.options))
+            if said.refusals:
+                raise self._refused(["%s: %s" % (self._source(name, mine.given), refusal) for refusal in said.refusals])
+            variables, notes = {**variables, **said.names}, said.notes
+        return RoleOnHost(variables, names(name, variables, found["config"], place, self.managed), mine.given, notes)
+
+    def _refused(self, refusals: Sequence[str]) -> Refused:
+        return Refused("; ".join(sentences("qube %s" % self.seen.qube, refusals)))
+
+    def _source(self, name: str, given: Mapping[str, Any]) -> str:
+        """What a value came from: a variable of the play, or the key."""
+        config = self.seen.found["config"]
+        if name == "timezone":
+            return "timezone_zone" if "zone" in given else "key %s" % ("vm-config/timezone" if "timezone" in config.get("vm_config", {}) else "qubes-timezone")
+        set_by = [each for each in ("keymap", "layout", "variant", "options") if each in given]
+        return "xkb_%s" % set_by[0] if set_by else "key %s" % ("keyboard-layout" if "layout" in config.get("keyboard", {}) else "qubes-keyboard")
+
+    # -- what an audit lists --
+
+    def note(self, name: str, changed: Sequence[str] = (), left: Sequence[str] = ()) -> None:
+        """Remembers what a role changed, or would change, and what it leaves to the agent, beside what it has said before."""
+        noted = self.noted()
+        mine = noted.setdefault(name, {"changed": [], "left": []})
+        mine["changed"] += [each for each in changed if each not in mine["changed"]]
+        mine["left"] += [each for each in left if each not in mine["left"]]
+        self.memory.put(noted, "noted", self.host)
+
+    def noted(self) -> Dict[str, Any]:
+        """What the roles of this play have noted, by the role."""
+        return self.memory.get("noted", self.host) or {}
+
+    def counted(self, changed: bool) -> bool:
+        """An audit tells what differs in its own words, and its recap counts no change that was not made."""
+        return changed and not (self._task.check_mode and not self.flag("vmconfig_counts", True))
+
+
+def _play_of(task: Any) -> Any:
+    """The play of a task; None where Ansible does not say, and then each task looks for itself."""
+    part = task
+    while part is not None and getattr(part, "_play", None) is None:
+        part = getattr(part, "_parent", None)
+    return part and part._play
+
+
+def _plain(value: Any) -> Any:
+    """The same, of Python's own types; text in place of what ansible-core before 2.19 makes of an encrypted value."""
+    if isinstance(value, Mapping):
+        return {_plain(name): _plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, str) or getattr(value, "__ENCRYPTED__", False):
+        return str(value)
+    return value
