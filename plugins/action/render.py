@@ -43,8 +43,8 @@ class ActionModule(RoleAction):
         result = self._settled(files, rendered, start.files(mine, own and own.templates))
         if name:
             self.note(name, result["changed_files"], result["left_to_agent"])
-            result["values"] = {each: value for each, value in mine.names.items() if each not in ("config", "machine", "ansible_managed")}
-        more = (mine.notes if mine else []) + ([] if apply == "boot" or not name else self.loss(apply))
+            result["names"] = {each: value for each, value in mine.names.items() if each not in ("config", "machine", "ansible_managed")}
+        more = (mine.notes if mine else []) + ([] if apply == "boot" or not name else self.remarks(apply))
         return {**result, "changed": self.counted(result["changed"]), "warnings": [*result.get("warnings", []), *more]}
 
     def _apply(self) -> str:

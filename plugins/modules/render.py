@@ -147,6 +147,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+names:
+  description: What the table and the templates of O(role) were given, by the names that its README lists.
+  type: dict
+  returned: with O(role)
+  sample: {zone: Europe/Warsaw}
 changed_files:
   description: The files that changed, or would in check mode, by O(files[].dest). Where the agent was told of some, its file too.
   type: list

@@ -103,6 +103,14 @@ class RoleAction(ActionBase):
         except TypeError:
             raise Refused("%s is %s; expected true or false" % (name, show(self.variable(name)))) from None
 
+    def flag_of_task(self, option: str, otherwise: bool) -> bool:
+        """An option of the task that is true or false."""
+        given = self._task.args.get(option)
+        try:
+            return otherwise if given is None else boolean(given)
+        except TypeError:
+            raise Refused("%s is %s; expected true or false" % (option, show(given))) from None
+
     def text(self, name: str, otherwise: str = "") -> str:
         """A variable that is text."""
         value = self.variable(name, otherwise)
@@ -123,8 +131,7 @@ class RoleAction(ActionBase):
     @property
     def take_over(self) -> bool:
         """Whether what the agent writes is written here."""
-        given = self._task.args.get("take_over")
-        return self.flag("vmconfig_take_over") if given is None else boolean(given, strict=False)
+        return self.flag_of_task("take_over", self.flag("vmconfig_take_over"))
 
     @property
     def managed(self) -> str:
@@ -158,8 +165,7 @@ class RoleAction(ActionBase):
 
     def begin(self) -> Seen:
         """Refuses where nothing may be reached, reads the keys of the host's qube, and looks at the host, both once a play."""
-        self._refuse_to_reach_in_from_dom0()
-        self._refuse_misnamed_variables()
+        self.refuse()
         qube, source = self._qube()
         found = self._keys(qube, source)
         place = self.look()
@@ -187,6 +193,11 @@ class RoleAction(ActionBase):
         """What was seen of the host is another now."""
         self.memory.put({**self.seen.place, **more}, "place", self.host, self.destdir)
 
+    def refuse(self) -> None:
+        """Refuses where the host must not be reached, and variables that do not exist."""
+        self._refuse_to_reach_in_from_dom0()
+        self._refuse_misnamed_variables()
+
     def _qube(self) -> Tuple[str, str]:
         """Which qube the host is, and the host and store that its keys are in."""
         elsewhere, store = self.text("vmconfig_read_from"), self.text("vmconfig_store", "auto")
@@ -203,11 +214,17 @@ class RoleAction(ActionBase):
         return found
 
     def read(self, qubes: Sequence[str], source: str) -> Dict[str, Any]:
-        """Reads the keys of some qubes of one store, and remembers them."""
-        result = self.execute("keys_info", qubes=list(qubes), store=self.text("vmconfig_store", "auto"))
+        """Reads the keys of some qubes of the host's store, and remembers them."""
+        result = self.execute("keys_info", qubes=list(qubes), store=self._store())
         for qube, found in result["qubes"].items():
             self.memory.put(found, "keys", source, qube)
         return result["qubes"]
+
+    def _store(self) -> str:
+        """The store of the host that is reached, which with ``delegate_to`` is not the play's."""
+        delegated = self._task.delegate_to
+        store = self.play_variables.get("ansible_delegated_vars", {}).get(delegated, {}).get("vmconfig_store") if delegated else None
+        return str(self._templar.template(store)) if store is not None else "auto" if delegated else self.text("vmconfig_store", "auto")
 
     # -- what must not be --
 
@@ -230,12 +247,16 @@ class RoleAction(ActionBase):
             raise Refused("%s is a template: what is written here from its keys, every qube that is based on it would take for its own. Set vmconfig_apply "
                           "to boot, and each of them renders its own at each start. Nothing was written" % escape(self.host))
 
-    def loss(self, apply: str) -> List[str]:
-        """What to say of a qube that loses what is written, once a play."""
-        if self.destdir or apply == "both" or not is_volatile(self.seen.found["config"]) or self.memory.get("told", self.host) is not None:
+    def remarks(self, apply: str) -> List[str]:
+        """What to say of the place, once a play: what is left alone, and that what is written is lost."""
+        if self.memory.get("told", self.host) is not None:
             return []
         self.memory.put({}, "told", self.host)
-        return ["%s loses /etc when it shuts down, and what is written there now with it. With vmconfig_apply set to boot or both, the files are rendered "
+        protected = self.seen.place["protected"]
+        alone = ["These files of %s are protected, and are left alone: %s" % (escape(self.host), cut(escape(", ".join(protected))))] if protected else []
+        if self.destdir or apply == "both" or not is_volatile(self.seen.found["config"]):
+            return alone
+        return alone + ["%s loses /etc when it shuts down, and what is written there now with it. With vmconfig_apply set to boot or both, the files are rendered "
                 "at each start" % escape(self.host)]
 
     # -- a role --
@@ -282,7 +303,7 @@ class RoleAction(ActionBase):
 
     def counted(self, changed: bool) -> bool:
         """An audit tells what differs in its own words, and its recap counts no change that was not made."""
-        return changed and not (self._task.check_mode and not self.flag("vmconfig_counts", True))
+        return changed and not (self._task.check_mode and not self.flag("__audit_counts", True))
 
 
 def _play_of(task: Any) -> Any:
