@@ -43,24 +43,23 @@ _value:
 """
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import monitors
-from ansible_collections.qubes.vmconfig.plugins.module_utils._formats.display import kib
+from ansible_collections.qubes.vmconfig.plugins.module_utils import _monitors
 
 
 def screen(given, minimum=None, overhead=None):
     """What the documentation says."""
-    parsed = monitors.parse(str(given)) if isinstance(given, str) else given
-    problems = monitors.problems(parsed)
+    parsed = _monitors.parse(str(given)) if isinstance(given, str) else given
+    problems = _monitors.problems(parsed)
     if problems:
         return {"problems": problems, "monitors": [], "width": 0, "height": 0, "memory": 0}
-    found = monitors.monitors(parsed)
-    size = monitors.screen(found)
-    memory = monitors.memory(size, _kib("minimum", minimum), _kib("overhead", overhead))
-    return {"problems": [], "monitors": monitors.as_dicts(found), "width": size.width, "height": size.height, "memory": memory}
+    found = _monitors.monitors(parsed)
+    size = _monitors.screen(found)
+    memory = _monitors.memory(size, _kib("minimum", minimum), _kib("overhead", overhead))
+    return {"problems": [], "monitors": _monitors.as_dicts(found), "width": size.width, "height": size.height, "memory": memory}
 
 
 def _kib(name, value):
-    found = kib(value)
+    found = _monitors.kib(value)
     if found is None and value is not None and value != "":
         raise AnsibleFilterError("%s is no number of KiB" % name)
     return found

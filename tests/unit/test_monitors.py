@@ -7,9 +7,13 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
-from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import display, monitors
+from ansible_collections.qubes.vmconfig.plugins.module_utils import _monitors as monitors
+from ansible_collections.qubes.vmconfig.plugins.module_utils._machine import Machine
+from ansible_collections.qubes.vmconfig.plugins.module_utils._values import display
+from ansible_collections.qubes.vmconfig.plugins.module_utils._values.variables import converted
 from hypothesis import given as given_any
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -104,38 +108,29 @@ def test_memory(width, height, minimum, overhead, memory):
 
 
 def test_what_the_keys_say():
-    values = display.wanted({"vm_config": {"monitors": "1920x1080+0+0"}, "gui": {"videoram_min": 48600, "videoram_overhead": 0}})
-    assert display.problems(values) == ""
-    file, = display.files(values, "Debian", None)
-    assert (file.dest, file.protected_by) == ("/etc/X11/xorg.conf.d/20-display.conf",) * 2
-    assert "\tVideoRam 48600\n" in file.text
-    assert display.problems(display.wanted({})) == ""
+    values = display.values({"vm_config": {"monitors": "1920x1080+0+0"}, "gui": {"videoram_min": 48600, "videoram_overhead": 0}})
+    assert display.problems(values) == []
+    assert display.names(values, {}, Machine())["memory"] == 48600
+    assert display.problems(display.values({})) == []
 
 
 @pytest.mark.parametrize("values, says", [
     ({"monitors": "none"}, "vm-config/monitors or display_monitors: the monitors are 'none'"),
     ({"driver": 'dummy" x'}, "display_driver"),
     ({"depth": 25}, "display_depth is none of 16, 24, 30"),
-    ({"memory_min": "-1"}, "display_memory_min is no number"),
-    ({"memory_overhead": "1; x"}, "display_memory_overhead is no number"),
+    ({"memory_min": -1}, "display_memory_min is no number"),
+    ({"memory_overhead": 2**31 + 1}, "display_memory_overhead is no number"),
     ({"monitors": "1x1+0+0", "driver": "modesetting"}, "needs its output"),
 ])
 def test_variables_that_are_refused(values, says):
-    told = display.problems({**display.wanted({}), **values})
+    told, = display.problems({**display.values({}), **values})
     assert says in told
-    assert len(told.splitlines()) == 1
-
-
-def test_nothing_ends_the_quotes():
-    text = display.display_conf({"monitors": [{**SMALL, "output": "HDMI-1"}], "driver": "modesetting", "depth": 24, "memory_min": 0, "memory_overhead": ""})
-    assert all(line.count('"') in (0, 2, 4) for line in text.splitlines())
-    assert "VideoRam" not in text and "Modeline" not in text
 
 
 @pytest.mark.parametrize("text", [" ", "\n", "9" * 5000 + "x1080+0+0", "1x1+0+0 " * 20000, "1920x1080+0+0/600"])
 def test_a_key_that_is_no_line_of_monitors_is_one_error(text):
-    told = display.problems(display.wanted({"vm_config": {"monitors": text}}))
-    assert told.startswith("vm-config/monitors or display_monitors: ") and len(told.splitlines()) == 1 and len(told) < 400
+    told, = display.problems(display.values({"vm_config": {"monitors": text}}))
+    assert told.startswith("vm-config/monitors or display_monitors: ") and len(told) < 400
 
 
 def test_what_has_no_end_is_told_in_part():
@@ -159,11 +154,15 @@ GIVEN = st.one_of(st.text(max_size=100), st.text("0123456789x+/ \n", max_size=60
 @given_any(values=st.fixed_dictionaries({
     "monitors": GIVEN, "driver": st.one_of(st.just("dummy"), st.just("modesetting"), ANYTHING), "depth": st.one_of(st.just(24), st.just("30"), ANYTHING),
     "memory_min": st.one_of(st.just(""), NUMBERS, ANYTHING), "memory_overhead": st.one_of(st.just(""), NUMBERS, ANYTHING)}))
-def test_any_input_is_refused_in_words_or_makes_a_file(values):
-    told = display.problems(values)
-    assert all(line.isascii() and line.isprintable() for line in told.splitlines()) and len(told) < 20000
-    for file in [] if told else display.files(values, "Debian", None):
-        assert file.text.count('Section "Monitor"') in range(1, 17) and all(line.isascii() for line in file.text.splitlines())
+def test_any_input_is_refused_in_words_or_makes_a_screen(values):
+    found, unfit = converted("display", display.VARIABLES, values)
+    variables = {**display.values({}), **found}
+    told = [] if unfit else display.problems(variables)
+    assert all(line.isascii() and line.isprintable() for line in told) and sum(map(len, told)) < 20000
+    if not told and not unfit:
+        names = display.names(variables, {}, Machine())
+        assert len(names["monitors"]) in range(17) and all(re.fullmatch("[A-Za-z0-9_.-]+", each["output"] + each["mode"]) for each in names["monitors"])
+        assert max(names["screen"].values()) <= monitors.LARGEST
 
 
 @settings(max_examples=500, deadline=None)

@@ -9,11 +9,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping
 
-from . import monitors
+from .. import _monitors as monitors
 from .base import MANAGED, File, Machine
-from .monitors import Monitor, Screen
+from .._monitors import Monitor, Screen, kib
 from .variables import MONITORS, NUMBER, NUMBER_OR_NONE, TEXT, Variable
 
 DEST = "/etc/X11/xorg.conf.d/20-display.conf"
@@ -24,9 +24,6 @@ _FASTEST = 300000
 """The pixel clock of Xorg's dummy driver in kHz, at the most."""
 
 _REFRESH = 60
-
-# As the interface has it.
-_MOST_KIB = 2**31
 
 VARIABLES = {
     "monitors": Variable(MONITORS, ("vm-config/monitors",)),
@@ -88,13 +85,6 @@ def display_conf(values: Mapping[str, Any]) -> str:
 
 def _given(values: Mapping[str, Any]) -> Any:
     return monitors.parse(str(values["monitors"])) if isinstance(values["monitors"], str) else values["monitors"]
-
-
-def kib(value: Any) -> Optional[int]:
-    """A number of KiB, of which templates may have made text; None of anything else."""
-    if isinstance(value, str) and re.fullmatch("[0-9]{1,10}", value):
-        value = int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_KIB else None
 
 
 def _monitor(number: int, monitor: Monitor, size: Screen, dummy: bool) -> List[str]:

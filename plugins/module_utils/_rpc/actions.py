@@ -11,8 +11,8 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, Mapping, Optional, Tuple
 
+from .. import _monitors
 from .._errors import Refused
-from .._formats import monitors
 from . import services
 from .calling import Failed, Qube
 
@@ -40,10 +40,10 @@ def action(params: Mapping[str, Any], payload: bytes) -> Action:
     if params["gui_mode"] is not None:
         text = services.GUI_MODES[params["gui_mode"]]
         return _told("gui_mode", "qubes.SetGuiMode", text.decode("ascii"))
-    problems = monitors.problems(params["monitor_layout"])
+    problems = _monitors.problems(params["monitor_layout"])
     if problems:
         raise Refused("; ".join(problems))
-    return _told("monitor_layout", "qubes.SetMonitorLayout", monitors.layout(monitors.monitors(params["monitor_layout"])))
+    return _told("monitor_layout", "qubes.SetMonitorLayout", _monitors.layout(_monitors.monitors(params["monitor_layout"])))
 
 
 def _plain(service: str, payload: bytes) -> Action:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
-from .variables import shown
+from ._values.variables import shown
 
 MOST = 16
 """Monitors, as many as the screen of Xorg's dummy driver has outputs."""
@@ -20,6 +20,8 @@ LARGEST = 32767
 """Pixels of an X screen in either direction, and millimetres."""
 
 _NUMBERS = ("width", "height", "x", "y", "width_mm", "height_mm")
+# As the interface has it.
+_MOST_KIB = 2**31
 # Of a list that is wrong all over; more help nobody.
 _MOST_PROBLEMS = 20
 _OUTPUT = r"[A-Za-z][A-Za-z0-9_.-]{0,30}"
@@ -99,6 +101,13 @@ def memory(size: Screen, minimum: Optional[int] = None, overhead: Optional[int] 
     """
     needed = size.width * size.height * 4 // 1024 + 1
     return max(needed + (1920 * 1080 * 4 // 1024 if overhead is None else overhead), minimum or 0)
+
+
+def kib(value: Any) -> Optional[int]:
+    """A number of KiB, of which templates may have made text; None of anything else."""
+    if isinstance(value, str) and re.fullmatch("[0-9]{1,10}", value):
+        value = int(value)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_KIB else None
 
 
 def _problems(each: Mapping[str, Any]) -> List[str]:

@@ -1,0 +1,211 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The templates of the roles of the network and the screen: which of them are written where, and each file byte for byte."""
+
+from __future__ import annotations
+
+import os
+
+import jinja2
+import jinja2.sandbox
+import pytest
+import yaml
+from ansible_collections.qubes.vmconfig.plugins.module_utils._machine import Machine
+from ansible_collections.qubes.vmconfig.plugins.module_utils._values import display, dns_redirect, uplink
+
+HOME = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+VALUES = {"display": display, "dns_redirect": dns_redirect, "uplink": uplink}
+NETWORK = {"mac": "00:16:3e:5e:6c:00", "ip": "10.137.0.12", "prefix": 32, "gateway": "10.138.2.5"}
+R2 = {"ip": "10.137.2.12", "prefix": 24, "gateway": "10.137.2.1"}
+NETWORK6 = {**NETWORK, "ip6": "fd09:24ef:4179::a89:c", "gateway6": "fd09:24ef:4179::a8a:205"}
+REDIRECTED = {"dns": ["10.139.1.1", "10.139.1.2"], "network": "10.137.0.12", "gateway6": "fd09::1"}
+ASKED = {"dns": ["10.139.1.1", "10.139.1.2"]}
+DEBIAN = Machine(family="Debian")
+NETWORKD = "/etc/systemd/network/10-qubes-uplink.network"
+MANAGER = ["/etc/NetworkManager/system-connections/qubes-uplink.nmconnection", "/etc/udev/rules.d/81-qubes-uplink.rules"]
+IFUPDOWN = "/etc/network/interfaces.d/qubes-uplink"
+RULES, UNIT, SYSCTL = "/etc/qubes-vmconfig/dns-redirect.nft", "/etc/systemd/system/qubes-vmconfig-dns-redirect.service", "/etc/sysctl.d/81-qubes-vmconfig.conf"
+WANTS = "/etc/systemd/system/multi-user.target.wants/qubes-vmconfig-dns-redirect.service"
+SCREEN = "/etc/X11/xorg.conf.d/20-display.conf"
+
+
+def rendered(role, config, machine, **variables):
+    """What the role's table says of such a machine: the rows that count, each with its text, or else what its link leads to."""
+    variables = {**VALUES[role].values(config), **variables}
+    assert role == "dns_redirect" or VALUES[role].problems(variables) == []
+    names = {**variables, **VALUES[role].names(variables, config, machine), "machine": machine, "config": config, "ansible_managed": "Ansible managed"}
+    environment = jinja2.sandbox.SandboxedEnvironment(
+        loader=jinja2.FileSystemLoader(os.path.join(HOME, "roles", role, "templates")), undefined=jinja2.StrictUndefined, trim_blocks=True,
+        keep_trailing_newline=True)
+    with open(os.path.join(HOME, "roles", role, "vars", "main.yml"), encoding="utf-8") as stream:
+        rows = yaml.safe_load(stream)["__%s_files" % role]
+    rows = [row for row in rows if environment.compile_expression(row["when"], undefined_to_none=False)(**names)]
+    return [{**row, "text": environment.get_template(row["template"]).render(**names) if "template" in row else row["link"]} for row in rows]
+
+
+def tree(role, name):
+    """The files of one of the trees of the role's integration target."""
+    root = os.path.join(HOME, "tests", "integration", "targets", "role_" + role, "files", name)
+    found = {}
+    for folder, dummy, names in os.walk(root):
+        for each in names:
+            path = os.path.join(folder, each)
+            if os.path.islink(path):
+                found[path[len(root):]] = os.readlink(path)
+            elif os.path.getsize(path) and each != "hostname":
+                with open(path, encoding="utf-8") as stream:
+                    found[path[len(root):]] = stream.read()
+    return found
+
+
+@pytest.mark.parametrize("role, expected, config, machine", [
+    ("uplink", "networkd-r4", {"network": NETWORK6}, DEBIAN._replace(networkd=True)),
+    ("uplink", "networkd-moved", {"network": {**NETWORK6, "ip": "10.137.0.13", "gateway6": "fe80::1"}, "services": {"disable-default-route": True}},
+     Machine(family="RedHat", networkd=True)),
+    ("uplink", "networkd-incomplete",
+     {"network": {**NETWORK6, "ip": "10.137.0.20", "gateway": "10.138.8.1", "ip6": "fd09:24ef:4179::a89:14", "netmask6": 64, "gateway6": ""}},
+     Machine(family="Archlinux", networkd=True)),
+    ("uplink", "manager-r4", {"network": NETWORK6}, DEBIAN._replace(network_manager=True)),
+    ("uplink", "ifupdown-r2", {"network": R2}, DEBIAN._replace(ifupdown=True)),
+    ("uplink", "networkd", {}, DEBIAN._replace(networkd=True)),
+    ("dns_redirect", "r4", {"netvm": REDIRECTED, "vm_type": "ProxyVM", "network": ASKED}, DEBIAN),
+    ("dns_redirect", "r2", {"netvm": {"dns": ["10.137.5.1", "10.137.5.254"], "network": "10.137.5.0"}, "vm_type": "ProxyVM",
+                            "network": {"dns": ["10.137.2.1", "10.137.2.254"]}}, Machine(family="RedHat")),
+    ("dns_redirect", "empty", {"netvm": {**REDIRECTED, "network": ""}, "vm_type": "ProxyVM"}, DEBIAN),
+    ("display", "one", {"vm_config": {"monitors": "1366x768+0+0"}}, DEBIAN),
+    ("display", "three", {"vm_config": {"monitors": "1920x1080+0+0/480x270 1280x1024+1920+56 2561x1021+0+1080"},
+                          "gui": {"videoram_min": 1000, "videoram_overhead": 4096}}, Machine(family="RedHat")),
+    ("display", "least", {"vm_config": {"monitors": "640x480+0+0"}, "gui": {"videoram_min": 65536, "videoram_overhead": 0}}, DEBIAN),
+])
+def test_each_file_is_that_of_the_golden_tree(role, expected, config, machine):
+    assert {row["dest"]: row["text"] for row in rendered(role, config, machine)} == tree(role, expected)
+
+
+def test_another_driver_than_the_dummy():
+    monitors = [{"output": "HDMI-1", "width": 1920, "height": 1080, "width_mm": 600, "height_mm": 340},
+                {"output": "DP-1", "width": 1080, "height": 1920, "x": 1920}]
+    row, = rendered("display", {}, DEBIAN, monitors=monitors, driver="modesetting")
+    assert {row["dest"]: row["text"]} == tree("display", "real")
+
+
+def texts(config, machine, **variables):
+    return {row["dest"]: row["text"] for row in rendered("uplink", config, machine, **variables)}
+
+
+def test_an_interface_that_is_known_by_its_name():
+    found = texts({"network": R2}, DEBIAN._replace(network_manager=True))
+    assert found == {MANAGER[0]: """\
+# Ansible managed
+[connection]
+id=qubes-uplink
+uuid=5c7a3d38-5f0e-5a52-9d1b-2a4f6c1e7b80
+type=ethernet
+interface-name=eth0
+
+[ethernet]
+
+[ipv4]
+method=manual
+address1=10.137.2.12/32
+route1=10.137.2.1/32
+gateway=10.137.2.1
+may-fail=false
+
+[ipv6]
+method=link-local
+""", MANAGER[1]: '# Ansible managed\nACTION=="add|change", SUBSYSTEM=="net", KERNEL=="eth0", ATTR{netdev_group}="1"\n'}
+    found = texts({"network": NETWORK}, DEBIAN._replace(networkd=True), interface="ens5")
+    assert found[NETWORKD].startswith("# Ansible managed\n[Match]\nName=ens5\n\n[Link]\nGroup=1\n\n[Network]\nIPv6AcceptRA=no\n\n[Address]\n")
+
+
+def test_an_interface_of_ifupdown_that_is_known_by_its_address():
+    config = {"network": {**NETWORK6, "mac": "00:16:3E:5E:6C:00"}, "services": {"disable-default-route": True}}
+    assert texts(config, DEBIAN._replace(ifupdown=True)) == {IFUPDOWN: """\
+# Ansible managed
+auto mac/00:16:3e:5e:6c:00=qubes-uplink
+
+iface qubes-uplink inet static
+    address 10.137.0.12/32
+    up ip link set dev "$IFACE" group 1
+    up ip neighbour replace 10.138.2.5 dev "$IFACE" lladdr fe:ff:ff:ff:ff:ff nud permanent
+    up ip route replace 10.138.2.5/32 dev "$IFACE" scope link src 10.137.0.12 proto 81
+
+iface qubes-uplink inet6 static
+    address fd09:24ef:4179::a89:c/128
+    dad-attempts 0
+    accept_ra 0
+    up ip link set dev "$IFACE" group 1
+    up ip neighbour replace fd09:24ef:4179::a8a:205 dev "$IFACE" lladdr fe:ff:ff:ff:ff:ff nud permanent
+    up ip route replace fd09:24ef:4179::a8a:205/128 dev "$IFACE" src fd09:24ef:4179::a89:c proto 81
+"""}
+
+
+def test_an_address_alone():
+    config = {"network": {**NETWORK, "gateway": ""}, "services": {"disable-default-route": True}}
+    assert texts(config, DEBIAN._replace(network_manager=True))[MANAGER[0]].endswith(
+        "[ipv4]\nmethod=manual\naddress1=10.137.0.12/32\nnever-default=true\nmay-fail=false\n\n[ipv6]\nmethod=link-local\n")
+    config = {"network": {"mac": NETWORK["mac"], "ip6": NETWORK6["ip6"]}}
+    assert texts(config, DEBIAN._replace(network_manager=True))[MANAGER[0]].endswith(
+        "[ipv4]\nmethod=disabled\n\n[ipv6]\nmethod=manual\naddress1=fd09:24ef:4179::a89:c/128\nnever-default=true\nmay-fail=false\n")
+
+
+def test_a_custom_value_is_in_no_file():
+    own = {"ip": "172.16.1.2", "netmask": "255.255.255.0", "gateway": "172.16.1.1", "custom": "reboot\n[Route]"}
+    for kind in ("networkd", "network_manager", "ifupdown"):
+        found = "".join(texts({"network": NETWORK, "net_config": {NETWORK["mac"]: own}}, DEBIAN._replace(**{kind: True})).values())
+        assert "172.16.1.2/24" in found and "reboot" not in found and "fe:ff:ff:ff:ff:ff" not in found
+
+
+@pytest.mark.parametrize("machine, expected", [
+    (DEBIAN, []),
+    (DEBIAN._replace(networkd=True, network_manager=True, ifupdown=True), [NETWORKD]),
+    (DEBIAN._replace(network_manager=True, ifupdown=True), MANAGER),
+    (DEBIAN._replace(ifupdown=True), [IFUPDOWN]),
+    (Machine(family="RedHat", ifupdown=True), []),
+    (DEBIAN._replace(networkd=True, agent=True), [NETWORKD]),
+    (DEBIAN._replace(networkd=True, agent=True, leaves=True), []),
+    (DEBIAN._replace(network_manager=True, agent=True, leaves=True), []),
+    (DEBIAN._replace(ifupdown=True, agent=True, leaves=True), []),
+])
+def test_who_sets_the_uplink_at_the_start(machine, expected):
+    rows = rendered("uplink", {"network": NETWORK}, machine)
+    assert [row["dest"] for row in rows] == expected
+    assert all(row.get("mode", "0644") == ("0600" if row["dest"] == MANAGER[0] else "0644") for row in rows)
+    assert rendered("uplink", {}, machine) == []
+
+
+@pytest.mark.parametrize("config, machine, expected", [
+    ({}, DEBIAN, []),
+    # Where the rules will be, if there are some at a start.
+    ({}, DEBIAN._replace(starts=True), [UNIT, WANTS]),
+    ({}, DEBIAN._replace(starts=True, leaves=True), []),
+    ({"netvm": REDIRECTED}, DEBIAN, [RULES, UNIT, WANTS]),
+    ({"netvm": REDIRECTED, "vm_type": "NetVM"}, DEBIAN, [RULES, UNIT, WANTS, SYSCTL]),
+    ({"netvm": REDIRECTED, "vm_type": "NetVM"}, DEBIAN._replace(leaves=True), []),
+    ({"netvm": {"network": "10.137.0.12"}, "vm_type": "NetVM"}, DEBIAN, [SYSCTL]),
+])
+def test_where_the_redirect_is_written(config, machine, expected):
+    rows = rendered("dns_redirect", config, machine)
+    assert [row["dest"] for row in rows] == expected
+    assert all(row.get("with_start", False) == (row["dest"] in (UNIT, WANTS)) for row in rows)
+    assert all(row.get("protected_by", [row["dest"]]) == [UNIT if row["dest"] == WANTS else row["dest"]] for row in rows)
+
+
+@pytest.mark.parametrize("more, verdicts", [
+    ({}, ["ct state new drop"] * 4),
+    ({"upstreams": ["192.0.2.1", "192.0.2.2", "192.0.2.3"]}, ["dnat to 192.0.2.1"] * 2 + ["dnat to 192.0.2.2"] * 2),
+    ({"disabled": True}, []),
+])
+def test_the_rules_of_the_redirect(more, verdicts):
+    text = rendered("dns_redirect", {"netvm": REDIRECTED}, DEBIAN, **more)[0]["text"]
+    pairs = [(address, protocol) for address in REDIRECTED["dns"] for protocol in ("udp", "tcp")]
+    assert text.split("policy accept; }\n")[1] == "".join([
+        "add rule ip qubes dnat-dns ip daddr %s %s dport 53 %s\n" % (*pair, verdict) for pair, verdict in zip(pairs, verdicts)])
+
+
+@pytest.mark.parametrize("machine", [DEBIAN, DEBIAN._replace(agent=True, leaves=True)])
+def test_the_screen_is_nobody_elses(machine):
+    row, = rendered("display", {"vm_config": {"monitors": "1366x768+0+0"}}, machine)
+    assert row["dest"] == SCREEN and rendered("display", {}, machine) == []
