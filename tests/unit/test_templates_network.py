@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import os
 
-import jinja2
-import jinja2.sandbox
 import pytest
-import yaml
 from ansible_collections.qubes.vmconfig.plugins.module_utils._machine import Machine
-from ansible_collections.qubes.vmconfig.plugins.module_utils._values import display, dns_redirect, uplink
+from ansible_collections.qubes.vmconfig.plugins.module_utils._role import names
+from ansible_collections.qubes.vmconfig.plugins.module_utils._values.every import ROLES
+from ansible_collections.qubes.vmconfig.plugins.plugin_utils._rendering import Table, Templates
+from ansible_collections.qubes.vmconfig.plugins.plugin_utils._tables import rows, stock
 
 HOME = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-VALUES = {"display": display, "dns_redirect": dns_redirect, "uplink": uplink}
 NETWORK = {"mac": "00:16:3e:5e:6c:00", "ip": "10.137.0.12", "prefix": 32, "gateway": "10.138.2.5"}
 R2 = {"ip": "10.137.2.12", "prefix": 24, "gateway": "10.137.2.1"}
 NETWORK6 = {**NETWORK, "ip6": "fd09:24ef:4179::a89:c", "gateway6": "fd09:24ef:4179::a8a:205"}
@@ -31,18 +30,16 @@ WANTS = "/etc/systemd/system/multi-user.target.wants/qubes-vmconfig-dns-redirect
 SCREEN = "/etc/X11/xorg.conf.d/20-display.conf"
 
 
-def rendered(role, config, machine, **variables):
-    """What the role's table says of such a machine: the rows that count, each with its text, or else what its link leads to."""
-    variables = {**VALUES[role].values(config), **variables}
-    assert role == "dns_redirect" or VALUES[role].problems(variables) == []
-    names = {**variables, **VALUES[role].names(variables, config, machine), "machine": machine, "config": config, "ansible_managed": "Ansible managed"}
-    environment = jinja2.sandbox.SandboxedEnvironment(
-        loader=jinja2.FileSystemLoader(os.path.join(HOME, "roles", role, "templates")), undefined=jinja2.StrictUndefined, trim_blocks=True,
-        keep_trailing_newline=True)
-    with open(os.path.join(HOME, "roles", role, "vars", "main.yml"), encoding="utf-8") as stream:
-        rows = yaml.safe_load(stream)["__%s_files" % role]
-    rows = [row for row in rows if environment.compile_expression(row["when"], undefined_to_none=False)(**names)]
-    return [{**row, "text": environment.get_template(row["template"]).render(**names) if "template" in row else row["link"]} for row in rows]
+def rendered(role, config, machine, with_start=False, **variables):
+    """The files of the role on such a machine."""
+    variables = {**ROLES[role].values(config), **variables}
+    assert not hasattr(ROLES[role], "problems") or ROLES[role].problems(variables) == []
+    return Table(role, rows(role), Templates(stock())).files(names(role, variables, config, machine, "Ansible managed"), with_start)
+
+
+def texts(role, config, machine, **variables):
+    """What they hold, or what they lead to."""
+    return {file.dest: file.text if file.link is None else file.link for file in rendered(role, config, machine, **variables)}
 
 
 def tree(role, name):
@@ -80,22 +77,17 @@ def tree(role, name):
     ("display", "least", {"vm_config": {"monitors": "640x480+0+0"}, "gui": {"videoram_min": 65536, "videoram_overhead": 0}}, DEBIAN),
 ])
 def test_each_file_is_that_of_the_golden_tree(role, expected, config, machine):
-    assert {row["dest"]: row["text"] for row in rendered(role, config, machine)} == tree(role, expected)
+    assert texts(role, config, machine) == tree(role, expected)
 
 
 def test_another_driver_than_the_dummy():
     monitors = [{"output": "HDMI-1", "width": 1920, "height": 1080, "width_mm": 600, "height_mm": 340},
                 {"output": "DP-1", "width": 1080, "height": 1920, "x": 1920}]
-    row, = rendered("display", {}, DEBIAN, monitors=monitors, driver="modesetting")
-    assert {row["dest"]: row["text"]} == tree("display", "real")
-
-
-def texts(config, machine, **variables):
-    return {row["dest"]: row["text"] for row in rendered("uplink", config, machine, **variables)}
+    assert texts("display", {}, DEBIAN, monitors=monitors, driver="modesetting") == tree("display", "real")
 
 
 def test_an_interface_that_is_known_by_its_name():
-    found = texts({"network": R2}, DEBIAN._replace(network_manager=True))
+    found = texts("uplink", {"network": R2}, DEBIAN._replace(network_manager=True))
     assert found == {MANAGER[0]: """\
 # Ansible managed
 [connection]
@@ -116,13 +108,13 @@ may-fail=false
 [ipv6]
 method=link-local
 """, MANAGER[1]: '# Ansible managed\nACTION=="add|change", SUBSYSTEM=="net", KERNEL=="eth0", ATTR{netdev_group}="1"\n'}
-    found = texts({"network": NETWORK}, DEBIAN._replace(networkd=True), interface="ens5")
+    found = texts("uplink", {"network": NETWORK}, DEBIAN._replace(networkd=True), interface="ens5")
     assert found[NETWORKD].startswith("# Ansible managed\n[Match]\nName=ens5\n\n[Link]\nGroup=1\n\n[Network]\nIPv6AcceptRA=no\n\n[Address]\n")
 
 
 def test_an_interface_of_ifupdown_that_is_known_by_its_address():
     config = {"network": {**NETWORK6, "mac": "00:16:3E:5E:6C:00"}, "services": {"disable-default-route": True}}
-    assert texts(config, DEBIAN._replace(ifupdown=True)) == {IFUPDOWN: """\
+    assert texts("uplink", config, DEBIAN._replace(ifupdown=True)) == {IFUPDOWN: """\
 # Ansible managed
 auto mac/00:16:3e:5e:6c:00=qubes-uplink
 
@@ -144,17 +136,17 @@ iface qubes-uplink inet6 static
 
 def test_an_address_alone():
     config = {"network": {**NETWORK, "gateway": ""}, "services": {"disable-default-route": True}}
-    assert texts(config, DEBIAN._replace(network_manager=True))[MANAGER[0]].endswith(
+    assert texts("uplink", config, DEBIAN._replace(network_manager=True))[MANAGER[0]].endswith(
         "[ipv4]\nmethod=manual\naddress1=10.137.0.12/32\nnever-default=true\nmay-fail=false\n\n[ipv6]\nmethod=link-local\n")
     config = {"network": {"mac": NETWORK["mac"], "ip6": NETWORK6["ip6"]}}
-    assert texts(config, DEBIAN._replace(network_manager=True))[MANAGER[0]].endswith(
+    assert texts("uplink", config, DEBIAN._replace(network_manager=True))[MANAGER[0]].endswith(
         "[ipv4]\nmethod=disabled\n\n[ipv6]\nmethod=manual\naddress1=fd09:24ef:4179::a89:c/128\nnever-default=true\nmay-fail=false\n")
 
 
 def test_a_custom_value_is_in_no_file():
     own = {"ip": "172.16.1.2", "netmask": "255.255.255.0", "gateway": "172.16.1.1", "custom": "reboot\n[Route]"}
     for kind in ("networkd", "network_manager", "ifupdown"):
-        found = "".join(texts({"network": NETWORK, "net_config": {NETWORK["mac"]: own}}, DEBIAN._replace(**{kind: True})).values())
+        found = "".join(texts("uplink", {"network": NETWORK, "net_config": {NETWORK["mac"]: own}}, DEBIAN._replace(**{kind: True})).values())
         assert "172.16.1.2/24" in found and "reboot" not in found and "fe:ff:ff:ff:ff:ff" not in found
 
 
@@ -170,9 +162,9 @@ def test_a_custom_value_is_in_no_file():
     (DEBIAN._replace(ifupdown=True, agent=True, leaves=True), []),
 ])
 def test_who_sets_the_uplink_at_the_start(machine, expected):
-    rows = rendered("uplink", {"network": NETWORK}, machine)
-    assert [row["dest"] for row in rows] == expected
-    assert all(row.get("mode", "0644") == ("0600" if row["dest"] == MANAGER[0] else "0644") for row in rows)
+    files = rendered("uplink", {"network": NETWORK}, machine)
+    assert [file.dest for file in files] == expected
+    assert all(file.mode == ("0600" if file.dest == MANAGER[0] else "0644") and not file.agent for file in files)
     assert rendered("uplink", {}, machine) == []
 
 
@@ -187,10 +179,11 @@ def test_who_sets_the_uplink_at_the_start(machine, expected):
     ({"netvm": {"network": "10.137.0.12"}, "vm_type": "NetVM"}, DEBIAN, [SYSCTL]),
 ])
 def test_where_the_redirect_is_written(config, machine, expected):
-    rows = rendered("dns_redirect", config, machine)
-    assert [row["dest"] for row in rows] == expected
-    assert all(row.get("with_start", False) == (row["dest"] in (UNIT, WANTS)) for row in rows)
-    assert all(row.get("protected_by", [row["dest"]]) == [UNIT if row["dest"] == WANTS else row["dest"]] for row in rows)
+    files = rendered("dns_redirect", config, machine)
+    assert [file.dest for file in files] == expected
+    # systemd looks for units before anything is rendered.
+    assert [file.dest for file in rendered("dns_redirect", config, machine, with_start=True)] == [dest for dest in expected if dest in (UNIT, WANTS)]
+    assert all(file.protected_by == ((UNIT,) if file.dest == WANTS else None) and not file.agent for file in files)
 
 
 @pytest.mark.parametrize("more, verdicts", [
@@ -199,7 +192,7 @@ def test_where_the_redirect_is_written(config, machine, expected):
     ({"disabled": True}, []),
 ])
 def test_the_rules_of_the_redirect(more, verdicts):
-    text = rendered("dns_redirect", {"netvm": REDIRECTED}, DEBIAN, **more)[0]["text"]
+    text = rendered("dns_redirect", {"netvm": REDIRECTED}, DEBIAN, **more)[0].text
     pairs = [(address, protocol) for address in REDIRECTED["dns"] for protocol in ("udp", "tcp")]
     assert text.split("policy accept; }\n")[1] == "".join([
         "add rule ip qubes dnat-dns ip daddr %s %s dport 53 %s\n" % (*pair, verdict) for pair, verdict in zip(pairs, verdicts)])
@@ -207,5 +200,5 @@ def test_the_rules_of_the_redirect(more, verdicts):
 
 @pytest.mark.parametrize("machine", [DEBIAN, DEBIAN._replace(agent=True, leaves=True)])
 def test_the_screen_is_nobody_elses(machine):
-    row, = rendered("display", {"vm_config": {"monitors": "1366x768+0+0"}}, machine)
-    assert row["dest"] == SCREEN and rendered("display", {}, machine) == []
+    file, = rendered("display", {"vm_config": {"monitors": "1366x768+0+0"}}, machine)
+    assert file.dest == SCREEN and not file.agent and rendered("display", {}, machine) == []
