@@ -6,44 +6,39 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import os
-import shutil
 import stat
 import subprocess
 import sys
 
 import qubesdblab
-import yaml
-from ansible_collections.qubes.vmconfig.plugins.module_utils._formats.every import ROLES
+from ansible_collections.qubes.vmconfig.plugins.module_utils._values.every import ROLES
+from ansible_collections.qubes.vmconfig.plugins.plugin_utils import _starting
+from ansible_collections.qubes.vmconfig.plugins.plugin_utils._bundle import renderer
 
-FOLDER = "usr/lib/qubes-vmconfig"
-UNIT = "etc/systemd/system/qubes-vmconfig.service"
+FOLDER = _starting.UNIT_BELOW.lstrip("/")
+RENDERER = _starting.renderer_at(False).lstrip("/")
+SAID = _starting.said_at(False).lstrip("/")
+UNIT = _starting.UNIT.lstrip("/")
 COLLECTION = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
-MODULES = os.path.join(COLLECTION, "plugins", "module_utils")
 
 
-def set_up(folder, roles=tuple(ROLES), family="Debian"):
-    """Below a folder, the parts of these roles, whose user has set no variable."""
-    (folder / "parts").mkdir(exist_ok=True)
-    for role in roles:
-        (folder / "parts" / (role + ".json")).write_text(json.dumps({"family": family, "take_over": False, "variables": {}}))
+def install(root, roles=tuple(ROLES), family="Debian", **variables):
+    """Installs below a root what renders these roles; a play has given the variables, by their roles."""
+    os.makedirs(os.path.join(str(root), FOLDER), exist_ok=True)
+    with open(os.path.join(str(root), RENDERER), "wb") as stream:
+        stream.write(renderer())
+    put(root, SAID, _starting.document(
+        {role: _starting.Part(family, False, variables.get(role, {}), "Ansible managed", {})._asdict() for role in roles}))
 
 
-def modules():
-    """What the role copies of the collection: paths below plugins/module_utils."""
-    with open(os.path.join(COLLECTION, "roles", "read_keys", "vars", "main.yml"), encoding="utf-8") as stream:
-        patterns = yaml.safe_load(stream)["__read_keys_boot_parts"]
-    found = [os.path.relpath(path, MODULES) for pattern in patterns for path in glob.glob(os.path.join(MODULES, pattern))]
-    return sorted(set(found) - {"_stores/admin.py", "_stores/file.py", "_stores/threads.py"})
-
-
-def copy_modules(root, names):
-    """What a role would install a file at a time, which takes its time."""
-    for module in names:
-        put(root, os.path.join(FOLDER, "vmconfig", module))
-        shutil.copy(os.path.join(MODULES, module), os.path.join(root, FOLDER, "vmconfig", module))
+def change_said(root, change):
+    """Has a function change what the play said, by the role."""
+    with open(os.path.join(str(root), SAID), encoding="utf-8") as stream:
+        said = json.load(stream)
+    change(said["roles"])
+    put(root, SAID, json.dumps(said))
 
 
 def start(root, keys, *options):
@@ -56,7 +51,7 @@ def start(root, keys, *options):
 
 
 def start_on(root, url, *options):
-    command = [sys.executable, "-I", *options, os.path.join(root, FOLDER), "--root", root, "--store", url]
+    command = [sys.executable, "-I", *options, os.path.join(str(root), RENDERER), "--root", str(root), "--store", url]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False, encoding="utf-8")
     assert done.stdout == ""
     return done.returncode, done.stderr.splitlines()
@@ -80,7 +75,7 @@ def tree(root, *left_out):
 
 
 def put(root, path, text=""):
-    whole = os.path.join(root, path)
+    whole = os.path.join(str(root), path)
     os.makedirs(os.path.dirname(whole), exist_ok=True)
     with open(whole, "w", encoding="utf-8") as stream:
         stream.write(text)
