@@ -88,10 +88,10 @@ class Own:
     def refuse_what_a_start_has_not(self, table: Table, templates: Templates, names: Mapping[str, Any]) -> None:
         """At a start there is Jinja alone, so what needs Ansible is refused when the play runs."""
         for name, offered in table.used(names):
-            for objection in templates.objections(name, offered) if name in self.templates else []:
-                raise Refused("the template %s, line %d: %s is not there at a start, where only Jinja's own filters and tests are, and the names that the "
-                              "README of the role %s lists. Take it out, or set vmconfig_apply to now" % (
-                                  objection.template, objection.line, objection.what, self._role))
+            objections = templates.objections(name, offered) if name in self.templates else []
+            if objections:
+                raise Refused("%s: at a start there are only Jinja's own filters and tests, and the names that the README of the role %s lists. Take it "
+                              "out, or set vmconfig_apply to now" % ("; ".join(map(str, objections)), self._role))
 
 
 def _readable(names: Mapping[str, Any]) -> Dict[str, Any]:

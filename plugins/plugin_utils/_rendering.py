@@ -39,6 +39,16 @@ class Objection(NamedTuple):
     line: int
     what: str
 
+    def __str__(self) -> str:
+        return "the template %s, line %d uses %s" % (escape(self.template), self.line, self.what)
+
+
+class _Any(dict):
+    """Filters or tests by their names, and one for every other name, so that a template can be looked through that has those."""
+
+    def get(self, name: str, otherwise: Any = None) -> Any:
+        return super().get(name) or str
+
 
 class Templates:
     """Templates by their names, ROLE/NAME, with those of a user before those of this collection."""
@@ -47,6 +57,8 @@ class Templates:
         self._stock, self._own = stock, own or {}
         self.environment = ImmutableSandboxedEnvironment(
             undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True, loader=jinja2.FunctionLoader(self._load))
+        self._lenient = self.environment.overlay()
+        self._lenient.filters, self._lenient.tests = _Any(self.environment.filters), _Any(self.environment.tests)
 
     def source(self, name: str) -> Optional[str]:
         """The text of a template; None where there is none of that name."""
@@ -68,6 +80,7 @@ class Templates:
         found: List[Objection] = []
         for each in self.reached(name):
             tree = self._parsed(each)
+            tree.set_environment(self._lenient)
             unknown = jinja2.meta.find_undeclared_variables(tree) - offered
             for node in tree.find_all((nodes.Filter, nodes.Test, nodes.Name)):
                 if isinstance(node, nodes.Name):
