@@ -48,7 +48,7 @@ def question(role: str, variables: Mapping[str, Any], root: str, family: str) ->
 def answer(role: str, variables: Mapping[str, Any], result: Mapping[str, Any]) -> Answer:
     """What the result means."""
     reason = result["objection"] if role == "timezone" else result["refusal"]
-    value = variables["zone"] if role == "timezone" else variables["keymap"] or variables["layout"]
+    value = variables["zone"] if role == "timezone" else variables["keymap"] or "+".join([variables[name] for name in ("layout", "variant", "options")])
     refusals = ["the value %s is refused: %s" % (show(value), cut(escape(reason)))] if reason else []
     names = {} if role == "timezone" else {name: result[name] for name in ("model", "layout", "variant", "options", "keymap", "console")}
     return Answer(names, refusals, [] if role == "timezone" else list(result["notes"]))

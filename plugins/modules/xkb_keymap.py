@@ -128,8 +128,7 @@ def main():
 
     def work(params):
         root = params["destdir"] or "/"
-        names, refusal, notes = asked(params, root, params["family"] or family(Tree(root)) or family(Tree("/")))
-        return dict(names, refusal=refusal, notes=notes, changed=False)
+        return dict(asked(params, root, params["family"] or family(Tree(root)) or family(Tree("/"))), changed=False)
 
     run(module, work)
 

@@ -9,7 +9,10 @@ short_description: Give a running X server a keyboard
 version_added: 0.1.0
 description:
   - Asks an X server of the target which keyboard it has, and gives it another one where that differs. Options that are no longer wanted are dropped.
-  - Needs C(setxkbmap), or C(xkbcomp) for a whole keymap. Each is ended after ten seconds.
+  - Without any of O(model), O(layout), O(variant), O(options) and O(keymap) it gets what the role P(qubes.vmconfig.xkb#role) makes of the keys of the
+    qube and of its variables. Nothing is done then where that role touches no X server, which are those with C(vmconfig_destdir), those that the stock
+    agent serves, and with C(vmconfig_apply) set to V(boot) all of them.
+  - Needs C(setxkbmap), or C(xkbcomp) for a whole keymap. Each is ended after ten seconds. Where the program is not there, RV(left) says so.
 author:
   - qubes.vmconfig contributors (@qubes-vmconfig)
 extends_documentation_fragment:
@@ -27,6 +30,7 @@ options:
     description:
       - The X server, such as V(:0).
       - V(auto) is the first that has a socket in C(/tmp/.X11-unix). That one need not be there, or let itself be asked; RV(left) then says why.
+      - With a keyboard from the keys, by default the variable C(xkb_display).
     type: str
     default: auto
   keymap:
@@ -43,6 +47,9 @@ EXAMPLES = r"""
   qubes.vmconfig.xkb_server:
     layout: us,se
     options: grp:alt_shift_toggle
+
+- name: Give it what the keys of this qube say
+  qubes.vmconfig.xkb_server:
 """
 
 RETURN = r"""
@@ -54,10 +61,6 @@ server:
 left:
   description: Why the server was left as it is; empty where it has the keyboard.
   type: str
-  returned: success
-differs:
-  description: Whether the server had another keyboard.
-  type: bool
   returned: success
 """
 
@@ -87,8 +90,7 @@ def main():
         names = checked(params)
         if not names["layout"] and not names["keymap"]:
             raise Refused("neither a layout nor a keymap is given; expected one of them")
-        given = give(params["display"], names, names["keymap"], not module.check_mode)
-        return dict(given._asdict(), differs=given.changed)
+        return give(params["display"], names, names["keymap"], not module.check_mode)._asdict()
 
     run(module, work)
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple
@@ -18,7 +19,7 @@ from ansible.module_utils.common.text.converters import to_text
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
-from ..module_utils._asking import answer, question
+from ..module_utils._asking import Question, answer, question
 from ..module_utils._errors import Refused, VmconfigError
 from ..module_utils._machine import FAMILIES, PROBED, Machine, is_template, is_volatile, machine
 from ..module_utils._role import names, role, sentences
@@ -270,11 +271,20 @@ class RoleAction(ActionBase):
         variables, notes = mine.variables, []
         asked = question(name, variables, self.destdir or "/", place.family) if ask else None
         if asked:
-            said = answer(name, variables, self.execute(asked.module, **asked.options))
+            said = answer(name, variables, self._asked_once(asked))
             if said.refusals:
                 raise self._refused(["%s: %s" % (self._source(name, mine.given), refusal) for refusal in said.refusals])
             variables, notes = {**variables, **said.names}, said.notes
         return RoleOnHost(variables, names(name, variables, found["config"], place, self.managed), mine.given, notes)
+
+    def _asked_once(self, asked: Question) -> Dict[str, Any]:
+        """What the machine says, the same for all tasks of a play."""
+        of = ("asked", self.host, asked.module, json.dumps(asked.options, sort_keys=True))
+        result = self.memory.get(*of)
+        if result is None:
+            result = self.execute(asked.module, **asked.options)
+            self.memory.put(result, *of)
+        return result
 
     def _refused(self, refusals: Sequence[str]) -> Refused:
         return Refused("; ".join(sentences("qube %s" % self.seen.qube, refusals)))

@@ -43,8 +43,8 @@ def test_what_is_a_model_or_a_display_is_taken(name, value):
 
 
 def test_without_a_keyboard_nothing_is_asked(tmp_path):
-    names, refusal, notes = asked(xkb.values({}), str(tmp_path / "nowhere"), "RedHat")
-    assert (names["layout"], names["keymap"], names["console"], refusal, notes) == ("", "", {"kept": [], "keymap": ""}, "", [])
+    assert asked(xkb.values({}), str(tmp_path / "nowhere"), "RedHat") == {
+        "model": "pc105", "layout": "", "variant": "", "options": "", "keymap": "", "console": {"kept": [], "keymap": ""}, "refusal": "", "notes": []}
 
 
 # -- the console --
@@ -141,10 +141,13 @@ def test_services_that_a_play_gives_are_all_there_are_whatever_they_equal():
 
 
 def test_services_have_the_units_that_look_for_them():
-    found = services.names({"states": {"crond": False, "mine": True, "cups": True, "tracker": True}, "units": {"mine": ["a.service"], "cups": ["b"]}}, {}, Machine())
+    found = services.names({"states": {"crond": False, "mine": True, "cups": True, "tracker": True}, "units": {"mine": ["a.service"], "cups": ["b"]}}, {},
+                           Machine(systemd=True))
     assert found["services"] == [
         {"name": "crond", "is_on": False, "units": ["cron.service", "crond.service"]}, {"name": "cups", "is_on": True, "units": ["b"]},
         {"name": "mine", "is_on": True, "units": ["a.service"]}, {"name": "tracker", "is_on": True, "units": []}]
+    # Where systemd does not run, no unit can be started.
+    assert services.names({"states": {"cups": True}, "units": {}}, {}, Machine())["services"][0]["units"] == []
 
 
 def test_what_is_no_service_is_refused():

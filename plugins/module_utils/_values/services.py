@@ -59,12 +59,12 @@ def problems(variables: Mapping[str, Any]) -> List[str]:
 
 
 def names(variables: Mapping[str, Any], config: Mapping[str, Any], machine: Machine) -> Dict[str, Any]:
-    """``states``: which services are on, by their names. ``services``: the same as a list, each with its ``name``, ``is_on`` and ``units``."""
+    """``states``: which services are on, by their names. ``services``: the same as a list, each with its ``name``, ``is_on`` and the ``units`` to start or stop there."""
     states = variables["states"]
     if states is None:
         # The agent has defaults of its own release, so where it is at work the keys alone count.
         states = {**({} if machine.leaves else _defaults(config)), **config.get("services", {})}
-    units = {**_UNITS, **variables["units"]}
+    units = {**_UNITS, **variables["units"]} if machine.systemd else {}
     return {"states": states, "services": [{"name": name, "is_on": states[name], "units": units.get(name, [])} for name in sorted(states)]}
 
 

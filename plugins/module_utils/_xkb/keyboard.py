@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from .._errors import Refused
 from .._forms import Malformed
@@ -37,18 +37,18 @@ class Settled(NamedTuple):
     notes: List[str] = []
 
 
-def asked(variables: Mapping[str, Any], root: str, family: str) -> Tuple[Dict[str, Any], str, List[str]]:
+def asked(variables: Mapping[str, Any], root: str, family: str) -> Dict[str, Any]:
     """What the variables of the role xkb come to on the machine below ``root``, of that family of systems.
 
     Names for its templates: ``model``, ``layout``, ``variant`` and ``options``; ``keymap``, the text of that file, empty where there is to be none;
-    ``console``, see there. Then why the keymap must not be used, or nothing; and what to know, a sentence each.
+    ``console``, see there. Then ``refusal``, why the keymap must not be used, or nothing; and ``notes``, what to know, a sentence each.
     ``Refused`` where a value is none that its key might have, or a file of the console cannot be used.
     """
     settled = settle(variables)
     of_console = {"kept": [], "keymap": ""}
     if family != "Debian" and settled.names["layout"]:
         of_console = console(settled.names, Tree(root))
-    return {**settled.names, "keymap": settled.keymap, "console": of_console}, settled.refusal, settled.notes
+    return {**settled.names, "keymap": settled.keymap, "console": of_console, "refusal": settled.refusal, "notes": settled.notes}
 
 
 def checked(values: Mapping[str, Any]) -> Dict[str, str]:
