@@ -49,11 +49,16 @@ STEPS = {
     "without-options": ("oss", False, {}),
     "keymap": ("keymap", False, {"xkb_display": ":%d" % DISPLAY}),
     "keymap-again": ("keymap", False, {}),
+    "part": ("part", False, {}),
+    "none": ("two", False, {"xkb_display": ""}),
+    "boot": ("two", False, {"vmconfig_apply": "boot", "vmconfig_boot": "absent"}),
 }
 LIVE = {
     "two": {"keyboard-layout": "us,se++grp:alt_shift_toggle,compose:caps"},
     "oss": {"keyboard-layout": "fr+oss"},
     "keymap": {"qubes-keyboard": KEYMAP},
+    # No X server takes a keymap without its other parts.
+    "part": {"qubes-keyboard": r'xkb_keymap {\n\txkb_symbols { include "pc+us+inet(evdev)+epo(qwerty)" };\n};'},
 }
 
 
@@ -124,6 +129,19 @@ def test_a_server_gets_a_whole_keymap_once(live):
     assert b'xkb_symbols "pc+pl(dvorak)+inet(evdev)"' in (folder / "keymap.dump").read_bytes()
     assert recap["keymap"][0] > 0
     assert recap["keymap-again"] == (0, 0)
+
+
+def test_a_keymap_that_lacks_a_part_gives_a_server_what_it_names(live):
+    folder, recap, dummy = live
+    assert recap["part"][1] == 0
+    assert query(folder, "part") == {"rules": "evdev", "model": "pc105", "layout": "us", "options": "esperanto:qwerty"}
+
+
+@pytest.mark.parametrize("step", ["none", "boot"])
+def test_a_server_that_is_not_to_get_a_keyboard_keeps_what_it_has(live, step):
+    folder, recap, dummy = live
+    assert recap[step][1] == 0
+    assert query(folder, step) == query(folder, "part")
 
 
 def test_a_protected_file_of_the_keyboard_is_left_alone(live):
