@@ -19,13 +19,12 @@ import time
 import packages
 import pytest
 import qubesdblab
-from ansible_collections.qubes.vmconfig.plugins.module_utils import _boot
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Refused, VmconfigError
 from ansible_collections.qubes.vmconfig.plugins.module_utils._xkb import latin, making, rules, running, server
 from ansible_collections.qubes.vmconfig.plugins.module_utils._xkb.apart import take_apart
 from ansible_collections.qubes.vmconfig.plugins.module_utils._xkb.keyboard import settle
 from playing import run
-from starting import set_up
+from starting import install, start_on
 
 TOOLS = ("xkbcomp", "setxkbmap", "xkbcli")
 RELEASES = ["bookworm", "trixie"]
@@ -236,16 +235,16 @@ def rendered_now(tmp_path_factory, path):
 
 
 @pytest.mark.parametrize("qube", ROLE_KEYS)
-def test_a_role_and_a_start_say_and_write_the_same(qube, now, path, tmp_path, capsys, monkeypatch):
+def test_a_role_and_a_start_say_and_write_the_same(qube, now, path, tmp_path, monkeypatch):
     roots, said = now
-    set_up(tmp_path, ("xkb",))
+    install(tmp_path, ("xkb",))
     monkeypatch.setenv("PATH", path.get(qube.partition("-")[0], path["all"]))
     with qubesdblab.QubesdbLab() as lab:
         lab.add_own({"qubes-vm-type": "AppVM", **ROLE_KEYS[qube]})
-        code = _boot.main(["--root", str(tmp_path), "--store", lab.url, str(tmp_path)])
-    at_start = capsys.readouterr().err
+        code, lines = start_on(tmp_path, lab.url)
+    at_start = "\n".join(lines)
     assert code == int(qube in REFUSED)
-    assert tree(tmp_path, "parts") == tree(roots / qube)
+    assert tree(tmp_path, "qubes-vmconfig") == tree(roots / qube)
     assert SAYS.get(qube, "") in at_start and (qube in SAYS or not at_start)
     # Where Ansible prints it, quotes are escaped.
     assert SAYS.get(qube, "") in " ".join(said.replace("\\'", "'").replace('\\"', '"').split())
