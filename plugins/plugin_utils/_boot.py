@@ -54,8 +54,7 @@ def main(arguments: Sequence[str]) -> int:
     signal.alarm(LIMIT)
     try:
         said = _said(os.path.join(os.path.dirname(archive), "play.json"))
-        if said:
-            _render_all(said, _stock(archive), options.root, options.store, problems)
+        _render_all(said, _stock(archive), options.root, options.store, problems)
     except VmconfigError as error:
         problems.append(str(error))
     except _Late:
@@ -76,8 +75,6 @@ def _said(path: str) -> Dict[str, Dict[str, Any]]:
     """What the play said, by the role."""
     try:
         return parsed(read_file(path, _LARGEST).decode("utf-8"))
-    except FileNotFoundError:
-        return {}
     except (OSError, ValueError) as error:
         raise VmconfigError("%s is not as the roles wrote it: %s. Run them again" % (path, getattr(error, "strerror", None) or error)) from error
 
