@@ -9,9 +9,6 @@ Whatever it writes has to be what the roles write, byte for byte.
 
 from __future__ import annotations
 
-import contextlib
-import glob
-import io
 import json
 import os
 import shutil
@@ -22,9 +19,10 @@ import time
 import pytest
 import qubesdblab
 import yaml
-from ansible_collections.qubes.vmconfig.plugins.module_utils import _boot
+from ansible_collections.qubes.vmconfig.plugins.plugin_utils import _boot
+from ansible_collections.qubes.vmconfig.plugins.plugin_utils._bundle import renderer
 from playing import environment, run
-from starting import COLLECTION, FOLDER, MODULES, UNIT, copy_modules, modules, put, start, start_on, tree
+from starting import COLLECTION, FOLDER, RENDERER, SAID, UNIT, change_said, put, start, start_here, start_on, tree
 
 # A short form is in test_roles.py.
 pytestmark = pytest.mark.long
@@ -37,8 +35,7 @@ DECLARED = [
     {"name": "gone", "dest": "/etc/it/gone", "absent": "remove"},
 ]
 SETTINGS = {"vm-config/proxy": "{{ 40 + 2 }} @qubes-vmconfig-value@", "vm-config/fingerprint": '65A1 \\1 "'}
-MISSING = {"_boot.py", "_formats/timezone.py"}
-STALE = ["_old.py", "json.py", "_formats/old.py", "_stores/admin.py", "gone/__init__.py"]
+OLDER = ["__main__.py", "parts/timezone.json", "vmconfig/_boot.py", "vmconfig/_formats/timezone.py", "vmconfig/gone/__init__.py"]
 AGENT = "usr/lib/qubes/init/functions"
 
 
@@ -58,10 +55,8 @@ def rendered_by_the_roles(tmp_path_factory):
     """A root in which the roles rendered what a qube of R4 sees, and installed what renders at each start."""
     folder = tmp_path_factory.mktemp("boot")
     root = str(folder / "root")
-    copy_modules(root, set(modules()) - MISSING)
-    put(root, os.path.join(FOLDER, "vmconfig", "_text.py"), "an older release")
-    for path in STALE:
-        put(root, os.path.join(FOLDER, "vmconfig", path), "raise SystemExit('an older release')")
+    for path in OLDER:
+        put(root, os.path.join(FOLDER, path), "raise SystemExit('an older release')")
     (folder / "store.json").write_text(json.dumps({"r4": keys_of("r4")}))
     (folder / "client.json.j2").write_text('{"fingerprint": "{{ value }}"}\n')
     (folder / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "roles": ["qubes.vmconfig." + role for role in ROLES]}]))
@@ -114,16 +109,14 @@ def test_it_renders_what_the_roles_render(play_root, root, release):
     assert touched(root) == before
 
 
-def test_all_that_it_imports_is_installed(play_root):
-    folder = os.path.join(play_root, FOLDER)
-    code = "import sys; sys.path.insert(0, %r); import vmconfig._boot, vmconfig._stores.qubesdb, vmconfig._stores.xenstore" % folder
-    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True)
-    installed = os.path.join(folder, "vmconfig")
-    there = [os.path.relpath(path, installed) for path in glob.glob(os.path.join(installed, "**/*.py"), recursive=True)]
-    assert sorted(there) == modules()
-    for module in there:
-        with open(os.path.join(installed, module), "rb") as copy, open(os.path.join(MODULES, module), "rb") as source:
-            assert copy.read() == source.read()
+def test_what_is_installed_is_two_files_and_all_of_an_older_release_is_gone(play_root):
+    assert sorted(os.listdir(os.path.join(play_root, FOLDER))) == [os.path.basename(path) for path in (SAID, RENDERER)]
+    with open(os.path.join(play_root, RENDERER), "rb") as stream:
+        assert stream.read() == renderer()
+    with open(os.path.join(play_root, SAID), encoding="utf-8") as stream:
+        assert sorted(json.load(stream)["roles"]) == sorted(ROLES)
+    # It has what the owner of a store may want to hide.
+    assert os.stat(os.path.join(play_root, SAID)).st_mode & 0o7777 == 0o600
 
 
 def test_systemd_takes_the_unit(play_root):
@@ -165,19 +158,15 @@ def test_what_is_protected_stays(play_root, root, folder):
 def test_what_the_agent_writes_is_left_to_it(play_root, root):
     put(root, AGENT)
     assert start(root, keys_of("r4")) == (0, [])
-    missing = set(tree(play_root)) - set(tree(root))
-    assert missing == {"etc/localtime", "etc/timezone", "etc/resolv.conf", "run", "run/qubes-service"} | {
-        path for path in tree(play_root) if path.startswith("run/qubes-service/")}
+    # Of the services those that a key names, which the agent writes from the same keys at the same place; its defaults are its own.
+    defaults = {path for path in tree(play_root) if path.startswith("run/qubes-service/")} - {"run/qubes-service/cups"}
+    assert defaults and set(tree(play_root)) - set(tree(root)) == {"etc/localtime", "etc/timezone", "etc/resolv.conf", *defaults}
 
 
 def test_what_is_taken_over_is_named_first(play_root, root):
     put(root, AGENT)
     put(root, "etc/qubes/protected-files.d/mine", "/etc/resolv.conf\n")
-    for role in ("timezone", "resolver"):
-        path = os.path.join(root, FOLDER, "parts", role + ".json")
-        with open(path, encoding="utf-8") as stream:
-            text = stream.read()
-        put(root, os.path.join(FOLDER, "parts", role + ".json"), text.replace('"take_over": false', '"take_over": true'))
+    change_said(root, lambda said: [said[role].update(take_over=True) for role in ("timezone", "resolver")])
     # /etc of this qube is lost at shutdown, /rw is not.
     for dummy in range(2):
         assert start(root, keys_of("r4")) == (0, [])
@@ -197,7 +186,11 @@ def test_it_follows_no_link_out(root, tmp_path):
     assert code == 1 and said == ["qubes-vmconfig: vm_config: '/etc/it/client.json' could not be written, and is as it was: "
                                   "a symbolic link in its path leads to '%s', which is not there" % outside.parts[1]]
     assert {path.name: path.read_text() for path in outside.iterdir()} == {"secret": "stays"}
-    assert not os.path.islink(os.path.join(root, "etc", "proxy"))
+    # Of a role all is written, or nothing.
+    assert os.path.islink(os.path.join(root, "etc", "proxy"))
+    os.unlink(os.path.join(root, "etc", "it"))
+    assert start(root, keys_of("r4")) == (0, [])
+    assert not os.path.islink(os.path.join(root, "etc", "proxy")) and (outside / "secret").read_text() == "stays"
 
 
 def test_what_cannot_be_written_stops_no_other_role_and_leaves_nothing_behind(play_root, root):
@@ -221,17 +214,18 @@ def test_no_interface_is_not_the_same_as_no_keys(root):
 
 
 @pytest.mark.parametrize("text, says", [
-    ('{"family": "Debian", ', "Expecting"), ("[]", "indices"), ('{"family": "Debian", "take_over": false}', "'variables'"), (None, "No such file"),
-])
-def test_a_part_that_is_broken_is_one_error_and_nothing_is_written(root, text, says):
-    path = os.path.join(root, FOLDER, "parts", "xkb.json")
+    ('{"format": 1, ', "Expecting"), ("[]", "another form"), ('{"format": 9, "roles": {}}', "another form"), ("[" * 100000, "another form"),
+    ('{"format": 1, "roles": {"xkb": {"family": "Debian", "take_over": false}}}', "another form"), (None, "No such file"),
+], ids=["cut", "list", "newer", "deep", "incomplete", "nowhere"])
+def test_what_a_play_said_that_is_broken_is_one_error_and_nothing_is_written(root, text, says):
+    path = os.path.join(root, SAID)
     os.remove(path)
     if text is None:
         os.symlink("nowhere", path)
     else:
-        put(root, os.path.join(FOLDER, "parts", "xkb.json"), text)
+        put(root, SAID, text)
     code, said = start(root, keys_of("r4"))
-    assert code == 1 and len(said) == 1 and said[0].startswith("qubes-vmconfig: %s is not as the role xkb wrote it: " % path) and says in said[0], said
+    assert code == 1 and len(said) == 1 and said[0].startswith("qubes-vmconfig: %s is not as the roles wrote it: " % path) and says in said[0], said
     assert set(tree(root)) == {"etc"}
 
 
@@ -239,7 +233,7 @@ def test_a_root_that_is_not_there_is_one_error(root, tmp_path):
     with qubesdblab.QubesdbLab() as lab:
         lab.add_own(keys_of("r4"))
         assert start_on(root, lab.url, "-S")[0] == 0
-        done = subprocess.run([sys.executable, "-I", os.path.join(root, FOLDER), "--root", str(tmp_path / "nowhere"), "--store", lab.url],
+        done = subprocess.run([sys.executable, "-I", os.path.join(root, RENDERER), "--root", str(tmp_path / "nowhere"), "--store", lab.url],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=60, check=False, encoding="utf-8")
     assert (done.returncode, done.stderr) == (1, "qubes-vmconfig: '%s': there is no such directory\n" % (tmp_path / "nowhere"))
 
@@ -248,8 +242,7 @@ def test_a_start_ends_when_a_daemon_does_not_answer(root, tmp_path, monkeypatch)
     monkeypatch.setattr(_boot, "LIMIT", 1)
     monkeypatch.setattr(_boot, "_read", lambda url: time.sleep(20))
     began = time.monotonic()
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said):
-        assert _boot.main(["--root", str(tmp_path), os.path.join(root, FOLDER)]) == 1
-    assert said.getvalue() == "qubes-vmconfig: it took longer than 1 seconds and was ended; what was not yet written is as it was\n"
+    (tmp_path / "there").mkdir()
+    assert start_here(tmp_path / "there", "auto", root) == (
+        1, ["qubes-vmconfig: it took longer than 1 seconds and was ended; what was not yet written is as it was"])
     assert time.monotonic() - began < 10
