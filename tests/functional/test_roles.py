@@ -20,7 +20,7 @@ from playing import environment, run
 from starting import set_up
 
 TEMPLATE = {key: NETVM[key] for key in ("qubes-vm-type", "qubes-vm-persistence")}
-MOST_TASKS = 25
+MOST_TASKS, MOST_REACHED = 40, 10
 CALLBACKS = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "bench", "callback_plugins")
 
 
