@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Sequence, Set, Tuple
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ansible import context
 from ansible.errors import AnsibleError
@@ -26,6 +26,7 @@ from ..module_utils._role import names, role, sentences
 from ..module_utils._text import cut, escape, show
 from ..module_utils._values.every import ROLES
 from ._action import told
+from ._live import LIVE
 from ._memory import Memory
 from ._starting import installed_at
 from ._tables import seen_of_all
@@ -133,6 +134,11 @@ class RoleAction(ActionBase):
     def take_over(self) -> bool:
         """Whether what the agent writes is written here."""
         return self.flag_of_task("take_over", self.flag("vmconfig_take_over"))
+
+    @property
+    def is_live(self) -> bool:
+        """Whether what runs is looked at and set, and not only what is rendered at a start or put under a directory."""
+        return not self.destdir and (self._task.args.get("apply") or self.text("vmconfig_apply", "now")) in ("now", "both")
 
     @property
     def managed(self) -> str:
@@ -257,25 +263,53 @@ class RoleAction(ActionBase):
         alone = ["These files of %s are protected, and are left alone: %s" % (escape(self.host), cut(escape(", ".join(protected))))] if protected else []
         if self.destdir or apply == "both" or not is_volatile(self.seen.found["config"]):
             return alone
-        return alone + ["%s loses /etc when it shuts down, and what is written there now with it. With vmconfig_apply set to boot or both, the files are "
-                        "rendered at each start" % escape(self.host)]
+        return alone + ["%s loses /etc when it shuts down, and what is written there now with it. With vmconfig_apply set to boot or both, the files are rendered "
+                "at each start" % escape(self.host)]
 
     # -- a role --
 
-    def role(self, name: str, ask: bool = True) -> RoleOnHost:
-        """A role on this host. ``Refused`` with all that is wrong with its keys and variables; unless ``ask`` without what the machine has to say."""
+    def role(self, name: str, ask: bool = True, given: Optional[Mapping[str, Any]] = None) -> RoleOnHost:
+        """A role on this host, with what is ``given`` before the variables of the play.
+
+        ``Refused`` with all that is wrong with its keys and variables; unless ``ask`` without what the machine has to say.
+        """
         found, place = self.seen.found, self.seen.machine
-        mine = role(name, found, {each: self.variable("%s_%s" % (name, each)) for each in ROLES[name].VARIABLES})
-        if mine.refusals:
-            raise self._refused(mine.refusals)
-        variables, notes = mine.variables, []
+        live = LIVE.get(name) if self.is_live else None
+        said = {**{each: self.variable("%s_%s" % (name, each)) for each in ROLES[name].VARIABLES}, **(given or {})}
+        mine = role(name, found, said)
+        # Of a machine that can be asked no key has to say it; what was given counts at a start.
+        variables, dummy, refusals = role(name, found, {**said, **live.needless}) if live else mine
+        if refusals:
+            raise self._refused(refusals)
+        notes: List[str] = []
         asked = question(name, variables, self.destdir or "/", place.family) if ask else None
         if asked:
-            said = answer(name, variables, self._asked_once(asked))
-            if said.refusals:
-                raise self._refused(["%s: %s" % (self._source(name, mine.given), refusal) for refusal in said.refusals])
-            variables, notes = {**variables, **said.names}, said.notes
+            answered = answer(name, variables, self._asked_once(asked))
+            if answered.refusals:
+                raise self._refused(["%s: %s" % (self._source(name, mine.given), refusal) for refusal in answered.refusals])
+            variables, notes = {**variables, **answered.names}, answered.notes
+        if ask and live and live.concerns(variables):
+            running = self.compared(name, variables)
+            variables = {**variables, **{each: running[each] for each in live.answers}}
         return RoleOnHost(variables, names(name, variables, found["config"], place, self.managed), mine.given, notes)
+
+    def compared(self, name: str, variables: Mapping[str, Any]) -> Dict[str, Any]:
+        """What the module of a role would set of what runs. It is remembered for the task that sets it."""
+        options = LIVE[name].options(variables)
+        before, self._task.check_mode = self._task.check_mode, True
+        try:
+            found = self.execute(LIVE[name].module, **options)
+        finally:
+            self._task.check_mode = before
+        found.pop("invocation", None)
+        self.memory.put({"options": options, "found": found}, "running", name, self.host)
+        return found
+
+    def remembered(self, name: str, variables: Mapping[str, Any]) -> Optional[Dict[str, Any]]:
+        """What was compared for the same variables, once: whoever comes later compares for himself."""
+        known = self.memory.get("running", name, self.host) or {}
+        self.memory.put({}, "running", name, self.host)
+        return known["found"] if known and known["options"] == LIVE[name].options(variables) else None
 
     def _asked_once(self, asked: Question) -> Dict[str, Any]:
         """What the machine says, the same for all tasks of a play."""

@@ -12,12 +12,13 @@ import shutil
 import time
 
 import pytest
-from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import interface, uplink
+from ansible_collections.qubes.vmconfig.plugins.module_utils._values import uplink
+from live import files, missing
 from machines import Machine, plugged
 
 MAC = "00:16:3e:5e:6c:00"
 NETWORKD = "/usr/lib/systemd/systemd-networkd"
-VALUES = uplink.wanted({"network": {"mac": MAC, "ip": "10.137.0.12", "prefix": 32, "gateway": "10.138.2.5",
+VALUES = uplink.values({"network": {"mac": MAC, "ip": "10.137.0.12", "prefix": 32, "gateway": "10.138.2.5",
                                     "ip6": "fd09:24ef:4179::a89:c", "gateway6": "fd09:24ef:4179::a8a:205"}})
 # Some of it is missing, or is of another kind, and the rest is set all the same.
 PARTS = {
@@ -59,16 +60,14 @@ def with_two_interfaces(tmp_path):
 
 
 def write(machine, how, values=None):
-    for file in uplink.files({**VALUES, **(values or {})}, "Debian", how):
+    for file in files("uplink", {**VALUES, **(values or {})}, **{how: True}):
         machine.put(file.dest, file.text)
         machine.run("chmod", file.mode, file.dest)
 
 
 def left(machine, values=None):
     """What the role would still have to set."""
-    state = machine.run("ip", "-N", "-json", "-details", "-batch", "-", stdin=interface.STATE)
-    ipv6 = machine.run("grep", "-rs", "", interface.IPV6, "--include=" + interface.IPV6_OFF, check=False)
-    return interface.batch({**VALUES, **(values or {})}, state, ipv6).splitlines()
+    return missing(machine, "uplink", {**VALUES, **(values or {})}).commands
 
 
 def become(machine, expected, values=None, seconds=30.0):
@@ -101,7 +100,7 @@ def running(machine, *argv):
 @needs(NETWORKD)
 @each_part
 def test_networkd_sets_all_of_it(machine, part):
-    write(machine, uplink.Machine(networkd=True), PARTS[part])
+    write(machine, "networkd", PARTS[part])
     with networkd(machine):
         become(machine, [], PARTS[part])
 
@@ -111,7 +110,7 @@ def test_networkd_sets_all_of_it(machine, part):
 @pytest.mark.parametrize("interface", ["", "ens5"])
 def test_ifupdown_sets_all_of_it(machine, interface, part):
     values = {**PARTS[part], "interface": interface}
-    write(machine, uplink.Machine(ifupdown=True), values)
+    write(machine, "ifupdown", values)
     assert ifup(machine)
     assert left(machine, values) == []
 
@@ -137,7 +136,7 @@ def network_manager(machine):
 @each_part
 def test_networkmanager_and_udev_set_all_but_the_neighbours(machine, part):
     values = {**VALUES, **PARTS[part]}
-    write(machine, uplink.Machine(network_manager=True), values)
+    write(machine, "network_manager", values)
     with network_manager(machine):
         become(machine, ["neighbour replace %s dev ens5 lladdr fe:ff:ff:ff:ff:ff nud permanent" % values[name]
                          for name in ("gateway", "gateway6") if values[name]], values)
@@ -153,7 +152,7 @@ IPV4 = {"ip6": "", "gateway6": ""}
 @needs(NETWORKD)
 def test_with_networkd_ipv4_is_whole_without_ipv6(machine):
     machine.run("sysctl", "-w", "net.ipv6.conf.all.disable_ipv6=1")
-    write(machine, uplink.Machine(networkd=True))
+    write(machine, "networkd")
     with networkd(machine):
         become(machine, [], IPV4)
 
@@ -161,7 +160,7 @@ def test_with_networkd_ipv4_is_whole_without_ipv6(machine):
 @needs("ifup")
 def test_with_ifupdown_ipv4_is_whole_without_ipv6(machine):
     machine.run("sysctl", "-w", "net.ipv6.conf.all.disable_ipv6=1")
-    write(machine, uplink.Machine(ifupdown=True))
+    write(machine, "ifupdown")
     ifup(machine)
     assert left(machine, IPV4) == []
 
@@ -169,7 +168,7 @@ def test_with_ifupdown_ipv4_is_whole_without_ipv6(machine):
 @needs("NetworkManager", "nmcli", "dbus-daemon", "udevadm")
 def test_with_networkmanager_ipv4_is_whole_without_ipv6(machine):
     machine.run("sysctl", "-w", "net.ipv6.conf.all.disable_ipv6=1")
-    write(machine, uplink.Machine(network_manager=True))
+    write(machine, "network_manager")
     with network_manager(machine):
         become(machine, ["neighbour replace 10.138.2.5 dev ens5 lladdr fe:ff:ff:ff:ff:ff nud permanent"], IPV4)
         # As it is a minute later too: what NetworkManager gives up it takes down.

@@ -13,12 +13,11 @@ import sys
 import time
 
 import pytest
-import qubesdblab
-from ansible_collections.qubes.vmconfig.plugins.module_utils import _boot
-from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import dns_redirect, interface, uplink
+import starting
+from ansible_collections.qubes.vmconfig.plugins.module_utils._values import dns_redirect, uplink
+from live import files, missing, set_all
 from machines import Machine, cable, plugged
 from playing import environment, run
-from starting import set_up
 
 MAC = "00:16:3e:5e:6c:00"
 KEYS = {"mac": MAC, "ip": "10.137.0.12", "prefix": 32, "gateway": "10.138.2.5"}
@@ -51,20 +50,14 @@ def fresh_machine(tmp_path):
 
 def set_uplink(machine, network, services=None, **more):
     """Sets it as the role does, and sees that nothing is left to do. What was done, a line each."""
-    values = {**uplink.wanted({"network": network, "services": services or {}}), **more}
-    assert uplink.problems(values) == ""
-    done = interface.batch(values, seen(machine), ipv6(machine))
-    machine.run("ip", "-batch", "-", stdin=done)
-    assert interface.batch(values, seen(machine), ipv6(machine)) == ""
-    return done.splitlines()
+    return set_to(machine, {**uplink.values({"network": network, "services": services or {}}), **more})
 
 
-def seen(machine):
-    return machine.run("ip", "-N", "-json", "-details", "-batch", "-", stdin=interface.STATE)
-
-
-def ipv6(machine):
-    return machine.run("grep", "-rs", "", interface.IPV6, "--include=" + interface.IPV6_OFF, check=False)
+def set_to(machine, values):
+    assert uplink.problems(values) == []
+    done = set_all(machine, "uplink", values)
+    assert (done.error, missing(machine, "uplink", values).commands) == ("", [])
+    return done.commands
 
 
 def routes(machine, version="-4", table="main"):
@@ -204,31 +197,29 @@ def test_an_interface_without_ipv6_gets_ipv4_and_it_is_said(machine, setting):
     machine.run("sysctl", "-w", setting + "=1")
     assert set_uplink(machine, KEYS6)
     assert addresses(machine, "eth0") == ["10.137.0.12/32"] and len(routes(machine)) == 2 and routes(machine, "-6") == []
-    values = uplink.wanted({"network": KEYS6})
-    said = interface.left_out(values, seen(machine), ipv6(machine))
+    values = uplink.values({"network": KEYS6})
+    said = missing(machine, "uplink", values).left
     assert said == "eth0 has IPv6 switched off (net.ipv6.conf.eth0.disable_ipv6), so fd09:24ef:4179::a89:c is not set"
-    assert interface.left_out(uplink.wanted({"network": KEYS}), seen(machine), ipv6(machine)) == ""
+    assert missing(machine, "uplink", uplink.values({"network": KEYS})).left == ""
     machine.run("sysctl", "-w", setting + "=0")
-    assert interface.left_out(values, seen(machine), ipv6(machine)) == ""
+    assert missing(machine, "uplink", values).left == ""
     assert set_uplink(machine, KEYS6) and addresses(machine, "eth0", "-6") == ["fd09:24ef:4179::a89:c/128"]
 
 
 def test_a_kernel_without_ipv6_has_no_such_setting(machine):
     plugged(machine, "eth0", MAC)
-    values = uplink.wanted({"network": KEYS6})
-    done = interface.batch(values, seen(machine), "")
-    assert ":" not in done.replace("fe:ff:ff:ff:ff:ff", "") and "10.137.0.12" in done
-    # That of another interface, whose name begins alike, says nothing.
-    assert interface.left_out(values, seen(machine), "/proc/sys/net/ipv6/conf/eth01/disable_ipv6:0\n/proc/sys/net/ipv6/conf/eth0/disable_ipv6:1\n")
+    # As it looks without IPv6: the folder is not there.
+    machine.run("mount", "-t", "tmpfs", "none", "/proc/sys/net/ipv6")
+    assert ":" not in "".join(set_uplink(machine, KEYS6)).replace("fe:ff:ff:ff:ff:ff", "")
+    assert addresses(machine, "eth0") == ["10.137.0.12/32"] and missing(machine, "uplink", uplink.values({"network": KEYS6})).left
 
 
 def test_a_set_of_its_own_wins_and_a_custom_one_has_no_neighbour(machine):
     plugged(machine, "eth0", MAC)
     machine.ip(*AGENT)
     own = {"ip": "172.16.1.2", "netmask": "255.255.255.0", "gateway": "172.16.1.1", "custom": "touch /etc/owned; ip link set dev eth0 down"}
-    values = uplink.wanted({"network": {**KEYS6, "mac": MAC.upper()}, "net_config": {MAC: own}})
-    machine.run("ip", "-batch", "-", stdin=interface.batch(values, seen(machine), ipv6(machine)))
-    assert interface.batch(values, seen(machine), ipv6(machine)) == ""
+    values = uplink.values({"network": {**KEYS6, "mac": MAC.upper()}, "net_config": {MAC: own}})
+    set_to(machine, values)
     assert "172.16.1.2/24" in addresses(machine, "eth0") and "172.16.1.1" not in neighbours(machine, "eth0")
     assert "default via 172.16.1.1 dev eth0 src 172.16.1.2 onlink" in routes(machine)
     assert "owned" not in machine.run("ls", "/etc")
@@ -243,34 +234,22 @@ def test_a_release_without_qubes_mac_means_eth0_and_one_address(machine):
 def test_which_interface_it_is_is_not_guessed(machine):
     plugged(machine, "ens5", MAC)
     machine.run("ip", "link", "add", "macv0", "link", "ens5", "address", MAC, "type", "macvlan")
-    values = uplink.wanted({"network": KEYS})
-    assert interface.device(values, seen(machine)) == "" and interface.batch(values, seen(machine), ipv6(machine)) == ""
-    assert interface.device({**values, "interface": "ens5"}, seen(machine)) == "ens5"
-    assert interface.device({**values, "interface": "eth7"}, seen(machine)) == ""
-    assert interface.device({**values, "mac": "00:16:3e:5e:6c:99"}, seen(machine)) == ""
-    assert interface.device({**values, "mac": ""}, seen(machine)) == ""
-
-
-@pytest.mark.parametrize("network", [
-    {**KEYS, "gateway": ""}, {**KEYS, "gateway": "224.0.0.1"}, {**KEYS, "gateway": KEYS["ip"]}, {**KEYS, "ip": "0.0.0.0"}, {**KEYS, "ip": "127.0.0.1"},
-    {**KEYS, "ip": "255.255.255.255"}, {**KEYS, "prefix": 0}, {**KEYS6, "gateway": ""}, {**KEYS6, "ip6": "::1"}, {**KEYS6, "ip6": "ff02::1"},
-    {**KEYS6, "gateway6": "::ffff:10.0.0.1"}, {**KEYS6, "ip6": "::"}, {**KEYS6, "netmask6": 0},
-])
-def test_what_the_kernel_would_not_take_is_refused_before(network):
-    values = uplink.wanted({"network": network})
-    assert uplink.problems(values)
-    assert uplink.files(values, "Debian", uplink.Machine(networkd=True)) == []
+    values = uplink.values({"network": KEYS})
+    before = machine.state()
+    for more, said in (({}, "no interface, or more than one, has the MAC address %s, and there is no eth0" % MAC),
+                       ({"interface": "eth7"}, "there is no interface 'eth7'"),
+                       ({"mac": "00:16:3e:5e:6c:99"}, "no interface, or more than one, has the MAC address 00:16:3e:5e:6c:99, and there is no eth0"),
+                       ({"mac": ""}, "there is no eth0")):
+        assert set_all(machine, "uplink", {**values, **more}).error == said + ". Nothing was set; uplink_interface names the interface"
+    assert machine.state() == before
+    assert set_all(machine, "uplink", {**values, "interface": "ens5"}).interface == "ens5"
 
 
 # -- the redirect, with nft and a resolver that answers --
 
 
 def redirect(config, **more):
-    return {**dns_redirect.wanted({"netvm": REDIRECTED, "vm_type": "ProxyVM", **config}), **more}
-
-
-def chain(machine):
-    return machine.run("nft", "-j", "list", "chain", "ip", "qubes", "dnat-dns", check=False)
+    return {**dns_redirect.values({"netvm": REDIRECTED, "vm_type": "ProxyVM", **config}), **more}
 
 
 def rules(machine):
@@ -281,11 +260,9 @@ def rules(machine):
 
 def load(machine, values):
     """Loads it as the role does, and sees that nothing is left to do."""
-    text = dns_redirect.load(values, chain(machine))
-    if text:
-        machine.run("nft", "-f", "-", stdin=text)
-    assert dns_redirect.load(values, chain(machine)) == ""
-    return text
+    done = set_all(machine, "dns_redirect", values)
+    assert done.error == "" and missing(machine, "dns_redirect", values).load is None
+    return done.load
 
 
 @pytest.mark.parametrize("given, expected", [
@@ -307,36 +284,19 @@ def test_what_the_agent_loaded_is_right(machine):
              for place in (1, 2) for protocol in ("udp", "tcp")]
     machine.run("nft", "-f", "-", stdin="\n".join(["add table ip qubes", "add chain ip qubes dnat-dns { type nat hook prerouting priority dstnat; }", *lines]))
     values = redirect({}, upstreams=["192.0.2.1", "192.0.2.2"])
-    assert load(machine, values) == ""
+    assert load(machine, values) is None
     machine.run("nft", "add rule ip qubes dnat-dns udp dport 5353 drop")
     assert load(machine, values)
 
 
 def test_a_service_that_is_off_leaves_no_rule(machine):
     off = redirect({"services": {"disable-dns-server": True}}, upstreams=["192.0.2.1"])
-    assert load(machine, off) == ""
+    assert load(machine, off) is None
     load(machine, redirect({}, upstreams=["192.0.2.1"]))
     assert load(machine, off) and rules(machine) == []
 
 
-@pytest.mark.parametrize("config, addresses_wanted, forwarded", [
-    ({}, ["10.139.1.1", "10.139.1.2"], ["net.ipv4.ip_forward"]),
-    ({"netvm": {**REDIRECTED, "network": ""}}, [], []),
-    ({"netvm": {}}, [], []),
-    # As R2 has it: keys_info makes the gateway the first of dns.
-    ({"netvm": {"network": "10.137.2.0", "gateway": "10.137.2.1", "dns": ["10.137.2.1", "10.137.2.254"]}}, ["10.137.2.1", "10.137.2.254"],
-     ["net.ipv4.ip_forward"]),
-    ({"netvm": {**REDIRECTED, "gateway6": "fd09::1"}}, ["10.139.1.1", "10.139.1.2"], ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"]),
-    ({"services": {"qubes-network": False}}, ["10.139.1.1", "10.139.1.2"], []),
-    ({"vm_type": "AppVM"}, ["10.139.1.1", "10.139.1.2"], []),
-    ({"vm_type": "AppVM", "services": {"qubes-network": True}}, ["10.139.1.1", "10.139.1.2"], ["net.ipv4.ip_forward"]),
-])
-def test_what_is_served(config, addresses_wanted, forwarded):
-    values = redirect(config)
-    assert values["addresses"] == addresses_wanted and dns_redirect.forwarding(values) == forwarded
-
-
-@pytest.mark.parametrize("files, expected", [
+@pytest.mark.parametrize("there, expected", [
     ({"/etc/resolv.conf": "nameserver 192.0.2.1\nnameserver fd09::1\n  nameserver 192.0.2.2\n#nameserver 192.0.2.3\nsearch x\nnameserver 999.0.0.1\n"},
      ["192.0.2.1", "192.0.2.2"]),
     ({"/etc/resolv.conf": "nameserver 127.0.0.53\n", "/run/systemd/resolve/resolv.conf": "# x\nnameserver 192.0.2.7\n"}, ["192.0.2.7"]),
@@ -345,15 +305,16 @@ def test_what_is_served(config, addresses_wanted, forwarded):
     ({"/etc/resolv.conf": "nameserver 127.0.0.1\n"}, []),
     ({}, []),
 ])
-def test_the_upstreams_are_what_the_machine_uses(machine, files, expected):
-    for path, text in files.items():
+def test_the_upstreams_are_what_the_machine_uses(machine, there, expected):
+    for path, text in there.items():
         machine.put(path, text)
-    found = machine.run("grep", "-Hs", "", *dns_redirect.SOURCES, *dns_redirect.FORWARDING, check=False)
-    assert dns_redirect.upstreams(found).splitlines() == expected
-    values = redirect({"netvm": {**REDIRECTED, "gateway6": "fd09::1"}})
-    assert dns_redirect.unset(values, found).splitlines() == ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"]
+    values = redirect({"netvm": {**REDIRECTED, "gateway6": "fd09::1"}}, default_upstreams=["192.0.2.9"])
+    found = missing(machine, "dns_redirect", values)
+    assert (found.upstreams, found.unset) == (expected, ["net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding"])
+    assert missing(machine, "dns_redirect", {**values, "upstreams": ["192.0.2.5"]}).upstreams == ["192.0.2.5"]
     machine.run("sysctl", "-w", "net.ipv4.ip_forward=1")
-    assert dns_redirect.unset(values, machine.run("grep", "-Hs", "", *dns_redirect.FORWARDING)).splitlines() == ["net.ipv6.conf.all.forwarding"]
+    assert set_all(machine, "dns_redirect", values).unset == ["net.ipv6.conf.all.forwarding"]
+    assert machine.run("sysctl", "-n", "net.ipv6.conf.all.forwarding").split() == ["1"]
 
 
 ASK = """
@@ -440,6 +401,7 @@ R4 = {"type": "AppVM", "qubes-vm-type": "ProxyVM", "qubes-vm-persistence": "full
       "qubes-netmask": "255.255.255.255", "qubes-gateway": "10.138.2.5", "qubes-ip6": KEYS6["ip6"], "qubes-gateway6": KEYS6["gateway6"]}
 NONE = {"qubes-vm-type": "AppVM", "qubes-vm-persistence": "full"}
 NETWORKD = "/etc/systemd/system/multi-user.target.wants/systemd-networkd.service"
+RULES = "/etc/qubes-vmconfig/dns-redirect.nft"
 AGENT_IS_THERE = "/usr/lib/qubes/init/functions"
 
 
@@ -454,11 +416,18 @@ CASES = {
     "serves": Case({**R4, **SERVED}, "ens5", [NETWORKD], again=True),
     "agent": Case({**R4, **SERVED}, files=[NETWORKD, AGENT_IS_THERE]),
     "taken": Case({**R4, **SERVED}, files=[NETWORKD, AGENT_IS_THERE], vmconfig_take_over=True),
+    # At each start too, when the machine cannot be asked for its resolvers; now it can, and the key that says them does not matter.
+    "both": Case({**R4, **SERVED, "qubes-primary-dns": "10.139.1.1; reboot"}, "ens5", [NETWORKD], again=True, vmconfig_apply="both",
+                 dns_redirect_default_upstreams=["192.0.2.9"]),
     "removed": Case(NONE),
     "resolver": Case({**NONE, **SERVED, "qubes-netvm-primary-dns": "10.139.1.1\nnameserver 6.6.6.6"},
                      refused="key qubes-netvm-primary-dns: the value '10.139.1.1\\nnameserver 6.6.6.6' is refused"),
+    # Both have the address, and neither is eth0; and nft does not take away a chain that another one leads to.
+    "guess": Case({**R4, **SERVED}, "ens5", [NETWORKD], refused="no interface, or more than one, has the MAC address %s, and there is no eth0" % MAC),
+    "busy": Case({**NONE, **SERVED}, refused="nft says: "),
 }
-CHECKED = ["serves", "agent", "resolver"]
+REFUSED = [name for name, case in CASES.items() if case.refused]
+CHECKED = ["serves", "agent", *REFUSED]
 
 
 class Round:
@@ -514,6 +483,10 @@ def begun(folder, name, case):
     machine.put("/etc/resolv.conf", "nameserver 192.0.2.1\n")
     # A change that is not ours to make, in the table that is not ours alone.
     machine.run("nft", "table ip qubes { chain custom-dnat { ip daddr 192.0.2.99 accept; }; }")
+    if name == "guess":
+        machine.run("ip", "link", "add", "macv0", "link", "ens5", "address", MAC, "type", "macvlan")
+    if name == "busy":
+        machine.run("nft", "table ip qubes { chain dnat-dns { }; chain leads { jump dnat-dns; }; }")
     if name == "removed":
         machine.ip(*AGENT)
         load(machine, redirect({}, upstreams=["192.0.2.1"]))
@@ -522,11 +495,12 @@ def begun(folder, name, case):
 
 
 @pytest.mark.long
-def test_what_is_refused_changes_nothing(played):
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused_changes_nothing(played, name):
     dummy, before, checked, ran, dummy = played
     for each in (checked, ran):
-        assert CASES["resolver"].refused in json.loads(each.refusal("resolver"))["msg"]
-        assert each.states["resolver"] == before["resolver"]
+        assert CASES[name].refused in json.loads(each.refusal(name))["msg"]
+        assert each.states[name] == before[name]
 
 
 @pytest.mark.long
@@ -557,12 +531,13 @@ def test_what_is_the_agents_or_has_no_key_stays(played, name):
 def test_what_is_left_to_the_agent_is_said(played):
     dummy, dummy, checked, ran, dummy = played
     for each in (checked, ran):
-        assert "Left to the Qubes agent, and set here with vmconfig_take_over: link set dev eth0 group 1; " in each.text
-        assert "Left to the Qubes agent, and set here with vmconfig_take_over: chain dnat-dns, net.ipv4.ip_forward, net.ipv6.conf.all.forwarding" in each.text
+        said = " ".join(each.text.split())
+        assert "agent: Left to the Qubes agent, and set here with vmconfig_take_over: link set dev eth0 group 1; " in said
+        assert "agent: Left to the Qubes agent, and set here with vmconfig_take_over: chain dnat-dns, net.ipv4.ip_forward, net.ipv6.conf.all.forwarding" in said
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name, interface", [("serves", "ens5"), ("taken", "eth0")])
+@pytest.mark.parametrize("name, interface", [("serves", "ens5"), ("taken", "eth0"), ("both", "ens5")])
 def test_the_network_is_as_the_keys_say(played, name, interface):
     machine = played[0][name]
     assert addresses(machine, interface) == ["10.137.0.12/32"] and neighbours(machine, interface) == [KEYS["gateway"], KEYS6["gateway6"]]
@@ -577,11 +552,11 @@ def test_what_is_kept_for_the_next_start_does_the_same(played):
     machine = played[0]["serves"]
     rules_now = rules(machine)
     machine.run("nft", "flush", "ruleset")
-    machine.run("nft", "-c", "-f", dns_redirect.RULES)
-    machine.run("nft", "-f", dns_redirect.RULES)
+    machine.run("nft", "-c", "-f", RULES)
+    machine.run("nft", "-f", RULES)
     assert rules(machine) == rules_now
     machine.run("sysctl", "-w", "net.ipv4.ip_forward=0", "net.ipv6.conf.all.forwarding=0")
-    machine.run("sysctl", "-p", dns_redirect.SYSCTL)
+    machine.run("sysctl", "-p", "/etc/sysctl.d/81-qubes-vmconfig.conf")
     assert machine.run("sysctl", "-n", "net.ipv4.ip_forward", "net.ipv6.conf.all.forwarding").split() == ["1", "1"]
     unit = "/etc/systemd/system/multi-user.target.wants/qubes-vmconfig-dns-redirect.service"
     assert machine.run("readlink", "-f", unit).strip() == "/etc/systemd/system/qubes-vmconfig-dns-redirect.service"
@@ -590,9 +565,17 @@ def test_what_is_kept_for_the_next_start_does_the_same(played):
 
 
 @pytest.mark.long
-def test_the_files_are_those_of_the_formats(played):
+def test_at_a_start_what_was_given_counts(played):
+    machine = played[0]["both"]
+    said = json.loads(machine.run("cat", "/usr/lib/qubes-vmconfig/play.json"))["roles"]
+    assert said["dns_redirect"]["variables"] == {"default_upstreams": ["192.0.2.9"], "upstreams": []}
+    assert "dnat to 192.0.2.1\n" in machine.run("cat", RULES)
+
+
+@pytest.mark.long
+def test_the_files_are_those_of_the_templates(played):
     machine = played[0]["serves"]
-    for file in uplink.files(uplink.wanted({"network": KEYS6}), "Debian", uplink.Machine(networkd=True)):
+    for file in files("uplink", uplink.values({"network": KEYS6}), networkd=True):
         assert machine.run("cat", file.dest) == file.text
         assert machine.run("stat", "-c", "%a", file.dest).strip() == file.mode.lstrip("0")
 
@@ -601,29 +584,31 @@ def test_the_files_are_those_of_the_formats(played):
 
 
 def start(root, keys):
-    """Renders both roles below a root, from the keys of a QubesDB daemon. The exit code, and the files that are there then."""
-    set_up(root, ("uplink", "dns_redirect"))
-    with qubesdblab.QubesdbLab() as lab:
-        lab.add_own(keys)
-        code = _boot.main(["--root", str(root), "--store", lab.url, str(root)])
-    return code, {str(path.relative_to(root)): path.read_text() for path in root.glob("etc/**/*") if path.is_file()}
+    """Renders both roles below a root, from the keys of a QubesDB daemon. The exit code, what was said, and the files that are there then."""
+    starting.install(root, ("uplink", "dns_redirect"))
+    code, said = starting.start(root, keys)
+    return code, said, {str(path.relative_to(root)): path.read_text() for path in root.glob("etc/**/*") if path.is_file()}
 
 
-def test_at_each_start_the_same_is_written(tmp_path, capsys):
+def network_file(values):
+    return files("uplink", values, networkd=True)[0].text
+
+
+def test_at_each_start_the_same_is_written(tmp_path):
     keys = {**R4, **SERVED, "qubes-primary-dns": "10.139.1.1", "qubes-secondary-dns": "10.139.1.2"}
     wants = tmp_path / NETWORKD.lstrip("/")
     wants.parent.mkdir(parents=True)
     wants.write_text("")
-    code, found = start(tmp_path, keys)
-    assert code == 0, capsys.readouterr().err
+    code, said, found = start(tmp_path, keys)
+    assert code == 0, said
     values = redirect({"network": {"dns": ["10.139.1.1", "10.139.1.2"]}, "netvm": {**REDIRECTED, "gateway6": "fd09::1"}})
-    assert found["etc/qubes-vmconfig/dns-redirect.nft"] == "# Ansible managed\n" + dns_redirect.nft(values)
+    assert found["etc/qubes-vmconfig/dns-redirect.nft"] == files("dns_redirect", values)[0].text
     assert "dnat to 10.139.1.2" in found["etc/qubes-vmconfig/dns-redirect.nft"]
     assert found["etc/sysctl.d/81-qubes-vmconfig.conf"].splitlines()[1:] == ["net.ipv4.ip_forward = 1", "net.ipv6.conf.all.forwarding = 1"]
-    assert found["etc/systemd/network/10-qubes-uplink.network"] == "# Ansible managed\n" + uplink.network(uplink.wanted({"network": KEYS6}))
+    assert found["etc/systemd/network/10-qubes-uplink.network"] == network_file(uplink.values({"network": KEYS6}))
     for gateway, said in (("10.138.2.5\nDNS=6.6.6.6", "key qubes-gateway: the value"), ("224.0.0.1", "224.0.0.1 is no gateway")):
-        code, later = start(tmp_path, {**keys, "qubes-ip": "10.137.0.99", "qubes-gateway": gateway})
-        assert code == 1 and said in capsys.readouterr().err
+        code, lines, later = start(tmp_path, {**keys, "qubes-ip": "10.137.0.99", "qubes-gateway": gateway})
+        assert code == 1 and said in "".join(lines)
         assert later["etc/systemd/network/10-qubes-uplink.network"] == found["etc/systemd/network/10-qubes-uplink.network"]
 
 
@@ -638,16 +623,16 @@ INCOMPLETE = {"qubes-vm-type": "AppVM", "qubes-mac": MAC, "qubes-ip": "10.137.0.
     ({"qubes-service/disable-default-route": "1", "qubes-gateway": None}, {"gateway": "", "default_route": False}),
     ({"qubes-ip6": None, "qubes-gateway6": "fd09::1"}, {"ip6": ""}),
 ])
-def test_at_each_start_what_is_missing_takes_nothing_with_it(tmp_path, capsys, more, expected):
+def test_at_each_start_what_is_missing_takes_nothing_with_it(tmp_path, more, expected):
     (tmp_path / NETWORKD.lstrip("/")).parent.mkdir(parents=True)
     (tmp_path / NETWORKD.lstrip("/")).write_text("")
     keys = {key: value for key, value in {**INCOMPLETE, **more}.items() if value is not None}
-    code, found = start(tmp_path, keys)
-    assert code == 0, capsys.readouterr().err
-    values = {**uplink.wanted({"network": {"mac": MAC, "ip": "10.137.0.20", "prefix": 32, "gateway": "10.138.8.1", "ip6": INCOMPLETE["qubes-ip6"],
+    code, said, found = start(tmp_path, keys)
+    assert code == 0, said
+    values = {**uplink.values({"network": {"mac": MAC, "ip": "10.137.0.20", "prefix": 32, "gateway": "10.138.8.1", "ip6": INCOMPLETE["qubes-ip6"],
                                            "gateway6": more.get("qubes-gateway6", "")}}), **expected}
-    assert found["etc/systemd/network/10-qubes-uplink.network"] == "# Ansible managed\n" + uplink.network(values)
-    assert "Address=10.137.0.20/32\n" in uplink.network(values) and "Gateway=\n" not in uplink.network(values)
+    assert found["etc/systemd/network/10-qubes-uplink.network"] == network_file(values)
+    assert "Address=10.137.0.20/32\n" in network_file(values) and "Gateway=\n" not in network_file(values)
 
 
 OWN_DNS = {"qubes-primary-dns": "10.139.1.1", "qubes-secondary-dns": "10.139.1.2"}
@@ -664,10 +649,10 @@ OWN_DNS = {"qubes-primary-dns": "10.139.1.1", "qubes-secondary-dns": "10.139.1.2
     (["qubes-primary-dns", "qubes-secondary-dns", "qubes-gateway", "qubes-ip"], ["10.139.1.1", "10.139.1.2"], 2),
     (["qubes-netvm-network"], [], 0),
 ])
-def test_at_each_start_what_is_missing_of_the_redirect_takes_nothing_with_it(tmp_path, capsys, missing, redirected, forwarded):
+def test_at_each_start_what_is_missing_of_the_redirect_takes_nothing_with_it(tmp_path, missing, redirected, forwarded):
     keys = {key: value for key, value in {**R4, **SERVED, **OWN_DNS}.items() if key not in missing}
-    code, found = start(tmp_path, keys)
-    assert code == 0, capsys.readouterr().err
+    code, said, found = start(tmp_path, keys)
+    assert code == 0, said
     rules_written = re.findall(r"ip daddr (\S+) udp dport 53 (?:dnat to (\S+)|ct state new drop)", found.get("etc/qubes-vmconfig/dns-redirect.nft", ""))
     assert [" ".join(each).strip() for each in rules_written] == redirected
     assert found.get("etc/sysctl.d/81-qubes-vmconfig.conf", "").count(" = 1\n") == forwarded
