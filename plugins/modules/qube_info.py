@@ -88,7 +88,9 @@ destdir:
   returned: unless O(qubes) or O(read=false)
   sample: ""
 noted:
-  description: By the role, the C(changed) files and states of this play, or those that would be in check mode, and those that differ and are C(left) to the agent.
+  description:
+    - By the role, the C(changed) files and states of this play, or those that would be in check mode, and those that differ and are C(left) to the
+      agent.
   type: dict
   returned: unless O(qubes)
   sample: {timezone: {changed: [/etc/timezone], left: []}}

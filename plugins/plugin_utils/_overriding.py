@@ -40,7 +40,8 @@ class Own:
         folder = action.text("vmconfig_templates")
         path = action._loader.path_dwim(folder) if folder else ""
         if folder and not os.path.isdir(path):
-            raise Refused("vmconfig_templates is %s; expected a directory on the controller, with ROLE/NAME.j2 in it. There is no %s" % (show(folder), show(path)))
+            raise Refused("vmconfig_templates is %s; expected a directory on the controller, with ROLE/NAME.j2 in it. There is no %s" % (
+                show(folder), show(path)))
         return path
 
     def _take(self, name: str) -> bool:

@@ -263,8 +263,8 @@ class RoleAction(ActionBase):
         alone = ["These files of %s are protected, and are left alone: %s" % (escape(self.host), cut(escape(", ".join(protected))))] if protected else []
         if self.destdir or apply == "both" or not is_volatile(self.seen.found["config"]):
             return alone
-        return alone + ["%s loses /etc when it shuts down, and what is written there now with it. With vmconfig_apply set to boot or both, the files are rendered "
-                "at each start" % escape(self.host)]
+        return alone + ["%s loses /etc when it shuts down, and what is written there now with it. With vmconfig_apply set to boot or both, the files are "
+                        "rendered at each start" % escape(self.host)]
 
     # -- a role --
 

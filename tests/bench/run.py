@@ -271,21 +271,75 @@ def lookups(folder: pathlib.Path, runs: int) -> Iterator[Row]:
             yield Row("1,000 `key` lookups in one template, %s store" % kind, "1,000 `env` lookups", 4, times["key"], times["env"])
 
 
+BEFORE = "8250e19"
+"""The commit whose roles the figures are compared with: it had a renderer of its own for each start, and read and looked role by role."""
+
+
+def before(folder: pathlib.Path) -> Optional[pathlib.Path]:
+    """A checkout of that commit; None, and said, where this clone does not have it."""
+    tree = folder / "ansible_collections" / "qubes" / "vmconfig"
+    tree.mkdir(parents=True)
+    archive = subprocess.run(["git", "archive", "--format=tar", BEFORE], cwd=str(HERE.parents[1]),
+                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    if archive.returncode:
+        print("(not compared with the roles of %s, which this clone does not have)" % BEFORE, flush=True)
+        return None
+    subprocess.run(["tar", "-x", "-C", str(tree)], input=archive.stdout, check=True)
+    return folder
+
+
+def applied(folder: pathlib.Path, machine: Netvm, *args: str, collections: Optional[pathlib.Path] = None) -> float:
+    """The seconds of a whole apply for one qube."""
+    (folder / "apply.json").write_text(json.dumps({"all": {"hosts": {machine.name: machine.variables}}}))
+    environment = dict(os.environ, ANSIBLE_LOCALHOST_WARNING="false")
+    if collections:
+        environment["ANSIBLE_COLLECTIONS_PATH"] = str(collections)
+    command = [str(pathlib.Path(sys.executable).with_name("ansible-playbook")), "-i", str(folder / "apply.json"), "qubes.vmconfig.apply", *args]
+    begin = time.monotonic()
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=600, check=False)
+    if done.returncode:
+        sys.exit(done.stdout)
+    return time.monotonic() - begin
+
+
 def roles(folder: pathlib.Path, runs: int) -> Iterator[Row]:
+    old = before(folder / "before")
     machine = Netvm(folder)
-    hosts = {machine.name: machine.variables}
-    here = {"hosts": machine.name, "gather_facts": False}
-    all_roles = {**here, "roles": yaml.safe_load((HERE.parents[1] / "playbooks" / "apply.yml").read_text())[1]["roles"]}
-    run([all_roles], folder, hosts)
-    number = sum(1 for task in run([all_roles], folder, hosts) if task.ran)
-    tasks = [task for task in run([all_roles, {**here, "tasks": [PING] * number}] * runs, folder, hosts) if task.ran]
-    machine.stop()
-    assert len(tasks) == 2 * runs * number, "not each run had as many tasks"
-    sums: Times = {"ping": [], "roles": []}
-    for begin in range(0, len(tasks), number):
-        part = tasks[begin:begin + number]
-        sums["ping" if part[0].name == "ping" else "roles"].append(sum(task.seconds for task in part))
-    yield Row("all roles, nothing differs: the %d tasks that reach the qube" % number, "as many `ping` tasks", 1.3, min(sums["roles"]), min(sums["ping"]))
+    both = ["-e", "vmconfig_apply=both"]
+    try:
+        for args in ([], both):
+            applied(folder, machine, *args)
+        of: Times = {"now": [], "both": [], "before": []}
+        for dummy in range(runs):
+            # With now what the other had installed for each start would be taken away.
+            of["both"].append(applied(folder, machine, *both))
+            applied(folder, machine)
+            of["now"].append(applied(folder, machine))
+            of["before"] += [applied(folder, machine, collections=old)] if old else []
+            applied(folder, machine, *both)
+    finally:
+        machine.stop()
+    if old:
+        yield Row("apply for one qube, nothing differs", "the apply of %s" % BEFORE, 0.6, min(of["now"]), min(of["before"]))
+    yield Row("apply with vmconfig_apply: both, nothing differs", "the same with now", 1.3, min(of["both"]), min(of["now"]))
+    yield from installing(folder, runs)
+
+
+def installing(folder: pathlib.Path, runs: int) -> Iterator[Row]:
+    """What renders at each start, the first time, against copying a file of its size."""
+    (folder / "keys.json").write_text(json.dumps({"qube": {"type": "AppVM", "qubes-vm-type": "AppVM"}}))
+    first = folder / "root"
+    role = {"vmconfig_apply": "boot", "vmconfig_store": "file://%s/keys.json" % folder, "vmconfig_family": "Debian", "vmconfig_qube": "qube",
+            "ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    tasks: List[Dict[str, Any]] = [{"name": "read", "qubes.vmconfig.qube_info": {}, "vars": {"vmconfig_destdir": "%s%d" % (first, number)}} for number in range(runs)]
+    for number in range(runs):
+        root = "%s%d" % (first, number)
+        tasks += [{"name": "install", "qubes.vmconfig.render": {"role": "timezone"}, "vars": {"vmconfig_destdir": root}},
+                  {"name": "copy", "ansible.builtin.copy": {"src": "%s0/usr/lib/qubes-vmconfig/renderer.pyz" % first, "dest": root + "/copy", "mode": "0644"}}]
+    found: Times = {}
+    for task in run([{"hosts": "qube", "gather_facts": False, "tasks": tasks}], folder, {"qube": role}):
+        found.setdefault(task.name, []).append(task.seconds)
+    yield Row("what renders at each start, installed for the first time", "`copy` of a file of its size", 2, min(found["install"]), min(found["copy"]))
 
 
 def main() -> None:

@@ -9,18 +9,26 @@ name: timings
 type: aggregate
 short_description: How long each task took, and what of it ran on a target
 description:
-  - Writes a line of JSON for each task to the file that E(TIMINGS_FILE) names. It is the task's name, its seconds, and its module, as
-    often as that ran on a target.
+  - Writes a line of JSON for each task to the file that E(TIMINGS_FILE) names. It is the task's name, its seconds, and the modules that were
+    executed on a target, as often as they were.
 """
 
 import json
 import os
 import time
 
+from ansible.plugins.action import ActionBase
 from ansible.plugins.callback import CallbackBase
 
-# What the controller does by itself.
-LOCAL = ("assert", "debug", "fail", "import_role", "include_role", "include_tasks", "meta", "set_fact", "validate_argument_spec")
+
+def _noting(execute):
+    """Each worker, which is a fork of the run, notes what it executes."""
+    def noted(self, *args, **kwargs):
+        module = kwargs.get("module_name") or (args[0] if args else None) or self._task.action
+        with open(os.environ["TIMINGS_FILE"] + ".ran", "a", encoding="utf-8") as file:
+            file.write(module.rpartition(".")[2] + "\n")
+        return execute(self, *args, **kwargs)
+    return noted
 
 
 class CallbackModule(CallbackBase):
@@ -34,26 +42,32 @@ class CallbackModule(CallbackBase):
     def __init__(self):
         super().__init__()
         self._task = None
-        self._ran = []
+        ActionBase._execute_module = _noting(ActionBase._execute_module)
 
     def _end(self):
         if self._task:
             name, begin = self._task
-            with open(os.environ["TIMINGS_FILE"], "a") as file:
-                file.write(json.dumps([name, time.monotonic() - begin, self._ran]) + "\n")
-        self._task, self._ran = None, []
+            seconds = time.monotonic() - begin
+            with open(os.environ["TIMINGS_FILE"], "a", encoding="utf-8") as file:
+                file.write(json.dumps([name, seconds, self._ran()]) + "\n")
+        self._task = None
 
-    def _note(self, result, **dummy):
-        module = result._task.action.rpartition(".")[2]
-        # A loop ends with a result of its own, after those of its items.
-        if module not in LOCAL and not (result._task.loop and "results" in result._result):
-            self._ran.append(module)
-
-    v2_runner_on_ok = v2_runner_item_on_ok = v2_runner_on_failed = v2_runner_item_on_failed = _note
+    @staticmethod
+    def _ran():
+        path = os.environ["TIMINGS_FILE"] + ".ran"
+        if not os.path.exists(path):
+            return []
+        with open(path, encoding="utf-8") as file:
+            found = file.read().splitlines()
+        os.unlink(path)
+        return found
 
     def v2_playbook_on_task_start(self, task, is_conditional):
         self._end()
         self._task = (task.get_name(), time.monotonic())
+
+    def v2_playbook_on_handler_task_start(self, task):
+        self.v2_playbook_on_task_start(task, False)
 
     def v2_playbook_on_play_start(self, play):
         self._end()
