@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+
 import pytest
 from ansible_collections.qubes.vmconfig.plugins.module_utils._machine import Machine
-from rolefiles import files_of, texts, tree
+from rolefiles import HOME, files_of, texts, tree
 
 US_SE = {"model": "pc105", "layout": "us,se", "variant": "", "options": "grp:alt_shift_toggle"}
 FR = {"model": "pc105", "layout": "fr", "variant": "", "options": ""}
@@ -45,13 +48,13 @@ def test_no_value_of_a_keyboard_is_a_template():
     assert found["/etc/X11/qubes-keymap.xkb"] == "xkb_keymap { {{ 6 * 7 }} };"
 
 
-def test_a_template_of_a_users_own_adds_an_option_for_x_servers():
-    own = {"xkb/00-keyboard.conf.j2": '{% extends "qubes.vmconfig/xkb/00-keyboard.conf.j2" %}\n'
-                                      '{% block options %}{{ super() }}\tOption "AutoRepeat" "250 30"\n{% endblock %}\n'}
+def test_the_template_on_the_page_adds_an_option_for_x_servers():
+    with open(os.path.join(HOME, "roles", "xkb", "README.md"), encoding="utf-8") as stream:
+        own = {"xkb/00-keyboard.conf.j2": re.search("(?s)```jinja\n(.*?)```", stream.read()).group(1)}
     asked = {**FR, "keymap": "", "console": NOTHING}
     dest = "/etc/X11/xorg.conf.d/00-keyboard.conf"
     plain = files_of("xkb", asked=asked)[dest].text
-    assert files_of("xkb", asked=asked, own=own)[dest].text == plain.replace("EndSection", '\tOption "AutoRepeat" "250 30"\nEndSection')
+    assert files_of("xkb", asked=asked, own=own)[dest].text == plain.replace("EndSection", '\tOption "XkbRules" "evdev"\nEndSection')
 
 
 # -- files of a user's own --
