@@ -8,8 +8,8 @@ module: xkb_keymap
 short_description: Tell what a keyboard comes to on a machine
 version_added: 0.1.0
 description:
-  - Makes the keymap of a keyboard on the target, and tells its layouts, variants and options, and the keymap of consoles. The role P(qubes.vmconfig.xkb#role) writes
-    its files from this.
+  - Makes the keymap of a keyboard on the target, and tells its layouts, variants and options, and the keymap of consoles. The role
+    P(qubes.vmconfig.xkb#role) writes its files from this.
   - The rules of XKB are read by the libraries of the machine. The X tools have C(libxkbfile) and C(xkbcomp), and need no X server for
     this. C(xkbcli) of libxkbcommon is taken where those are missing. Each is ended after ten seconds.
   - Where neither is there, or the package C(xkb-data) is missing, no keymap is made, and RV(notes) says so.

@@ -59,7 +59,10 @@ def problems(variables: Mapping[str, Any]) -> List[str]:
 
 
 def names(variables: Mapping[str, Any], config: Mapping[str, Any], machine: Machine) -> Dict[str, Any]:
-    """``states``: which services are on, by their names. ``services``: the same as a list, each with its ``name``, ``is_on`` and the ``units`` to start or stop there."""
+    """``states``: which services are on, by their names.
+
+    ``services``: the same as a list, each with its ``name``, ``is_on`` and the ``units`` to start or stop there.
+    """
     states = variables["states"]
     if states is None:
         # The agent has defaults of its own release, so where it is at work the keys alone count.
