@@ -40,7 +40,7 @@ class ActionModule(RoleAction):
         mine = self.role(name) if name else None
         files, own = self._of_role(name, mine, start, apply) if name else ([], None)
         rendered = [] if apply == "boot" else [Templating(self).rendered(each) for each in given]
-        result = self._settled(files, rendered, start.files(mine, own and own.templates))
+        result = self._settled(files, rendered, start.files(mine, own and own.templates, [file.dest for file in files]))
         if name:
             self.note(name, result["changed_files"], result["left_to_agent"])
             result["names"] = {each: value for each, value in mine.names.items() if each not in ("config", "machine", "ansible_managed")}
@@ -64,7 +64,8 @@ class ActionModule(RoleAction):
         table = Table(name, rows(name), templates, own.text(templates))
         if start.goes_on:
             own.refuse_what_a_start_has_not(table, templates, names)
-        return table.files(names, with_start=apply == "boot"), own
+        # Where a hook renders, systemd has looked for units long before.
+        return table.files(names, with_start=apply == "boot") if apply != "boot" or start.by_unit else [], own
 
     def _settled(self, files: Sequence[File], given: Sequence[Any], of_start: Sequence[File]) -> Dict[str, Any]:
         """What became of the files, of which the host is reached only for those that differ."""

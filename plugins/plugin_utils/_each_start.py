@@ -9,18 +9,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, List, Mapping, Optional, Set
+from typing import Any, Container, Dict, List, Mapping, Optional, Set
 
 from ..module_utils._errors import Refused
 from ..module_utils._filespec import File
 from ..module_utils._machine import is_volatile
-from ..module_utils._role import names, role
 from ..module_utils._text import show
 from ..module_utils._values.every import ROLES
 from . import _starting
 from ._bundle import renderer
-from ._rendering import Table, Templates
-from ._tables import ROOT, rows, stock
+from ._tables import ROOT, rows
 
 _ABSENT = "absent"
 
@@ -30,6 +28,7 @@ class EachStart:
 
     def __init__(self, action: Any, mine: Optional[str], apply: str) -> None:
         self._action, self._mine = action, mine
+        self._now = apply != "boot"
         seen = action.seen
         volatile = is_volatile(seen.found["config"])
         # In a qube that loses /etc, a hook of the agent in what it keeps.
@@ -57,39 +56,31 @@ class EachStart:
         here = self._action.roles_of_play() | set(self._action.noted()) | {self._mine or ""}
         return {name for name, part in self._said.items() if part["play"] == self._action.play_name() and name not in here}
 
-    def files(self, mine: Any, templates: Mapping[str, str]) -> List[File]:
-        """What is to be there for it."""
+    def files(self, mine: Any, templates: Mapping[str, str], written: Container[str]) -> List[File]:
+        """What is to be there for it, beside the files of the role that are ``written`` now."""
         if not self._touched:
             return []
         if not self._staying:
-            return _starting.nothing(self._hook) + self._left_behind()
+            return _starting.nothing(self._hook) + self._left_behind(written)
         parts: Dict[str, Mapping[str, Any]] = {name: self._said[name] for name in self._staying if name in self._said}
         if self.goes_on and self._mine:
             parts[self._mine] = self._part(mine, templates)._asdict()
         older = _starting.below(self._hook) + "/__main__.py" in self._action.seen.place["states"]
-        return _starting.files(self._hook, parts, renderer(), _starter(self._hook), older) + self._left_behind()
+        return _starting.files(self._hook, parts, renderer(), _starter(self._hook), older) + self._left_behind(written)
 
     def _part(self, mine: Any, templates: Mapping[str, str]) -> _starting.Part:
         action = self._action
         play = action.play_name() if self._mine in action.roles_of_play() else None
         return _starting.Part(action.seen.machine.family, action.take_over, mine.given, action.managed, templates, play)
 
-    def _left_behind(self) -> List[File]:
-        """What was installed with the renderer for a role that is no longer rendered at a start, and that nothing else needs."""
-        found = self._action.seen.found
-        files = []
+    def _left_behind(self, written: Container[str]) -> List[File]:
+        """What was installed with the renderer for a role that is no longer rendered at a start: it goes, unless the role's other files stand."""
+        states, files = self._action.seen.place["states"], []
         for name in sorted(self._leaving):
-            part = self._said[name]
-            then = role(name, found, part["variables"])
-            if then.refusals or not any(row.get("with_start") for row in rows(name)):
-                continue
-            table = Table(name, rows(name), Templates(stock(), part["templates"]))
-            machine = self._action.seen.machine
-            with_it, without = [
-                {file.dest for file in table.files(
-                    names(name, then.variables, found["config"], machine._replace(starts=starts), part["managed"]), with_start=True)}
-                for starts in (True, False)]
-            files += [File(dest, absent=True) for dest in sorted(with_it - without)]
+            with_it = [row["dest"] for row in rows(name) if row.get("with_start")]
+            stands = any(row["dest"] in states for row in rows(name) if row["dest"] not in with_it)
+            if not stands or (name == self._mine and self._now):
+                files += [File(dest, absent=True) for dest in with_it if dest not in written]
         return files
 
 

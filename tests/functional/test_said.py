@@ -12,14 +12,14 @@ import shutil
 
 import pytest
 from playing import environment, run
-from starting import COLLECTION, FOLDER, UNIT, copy_modules, modules, put, start, tree
+from starting import FOLDER, SAID, UNIT, install, put, start, tree
 
 pytestmark = pytest.mark.long
 
 NETWORKD = "etc/systemd/system/multi-user.target.wants/systemd-networkd.service"
 UPLINK = "etc/systemd/network/10-qubes-uplink.network"
 # In each the play says the contrary of a key, or what an example of keys says too.
-SAID = {
+GIVEN = {
     "timezone": {"timezone_zone": ""},
     "resolver": {"resolver_disabled": "false", "resolver_servers": "10.0.0.1,10.0.0.2", "resolver_network_manager": "no"},
     "services": {"services_states": {"cups": "false", "crond": "yes", "tracker": "off", "meminfo-writer": 1}},
@@ -43,31 +43,40 @@ SEEN = {
 class Image:
     """A tree that plays render for, from a file store."""
 
-    def __init__(self, folder, keys=None):
-        self.folder, self.root = folder, str(folder / "image")
+    def __init__(self, folder, keys=None, name="image"):
+        self.folder, self.root, self.name = folder, str(folder / name), name
         (folder / "store.json").write_text(json.dumps({"it": keys or SEEN}))
-        copy_modules(self.root, modules())
         put(self.root, NETWORKD)
         put(self.root, "run/qubes-service/cups")
 
-    def play(self, roles, *args, **variables):
+    def play(self, roles, *args, **more):
         """Plays the roles, each with its variables. The exit code, and what was said."""
-        play = [{"hosts": "all", "gather_facts": False, "roles": [{"role": "qubes.vmconfig." + role, "vars": more} for role, more in roles.items()]}]
-        (self.folder / "play.yml").write_text(json.dumps(play))
-        shared = {"vmconfig_destdir": self.root, "vmconfig_family": "Debian", "vmconfig_store": "file://%s/store.json" % self.folder, **variables}
-        done = run(self.folder, "play.yml", {"hosts": {"it": shared}}, args, environment(ANSIBLE_PIPELINING="true"))
-        return done.returncode, done.stdout.decode()
+        return play([self], roles, *args, **more)
 
     def installed(self):
         """The roles that are rendered at each start, or None where nothing is."""
         there = [os.path.lexists(os.path.join(self.root, path)) for path in (FOLDER, UNIT, "etc/systemd/system/sysinit.target.wants/qubes-vmconfig.service")]
         assert there[0] == there[1] == there[2]
-        return sorted(os.listdir(os.path.join(self.root, FOLDER, "parts"))) if there[0] else None
+        if not there[0]:
+            return None
+        with open(os.path.join(self.root, SAID), encoding="utf-8") as stream:
+            return sorted(json.load(stream)["roles"])
+
+
+def play(images, roles, *args, name="Render", playbook="play.yml", tasks=(), **variables):
+    """The same of several images of a folder in one play."""
+    folder = images[0].folder
+    roles = [{"role": "qubes.vmconfig." + role, "vars": more} for role, more in roles.items()]
+    (folder / playbook).write_text(json.dumps([{"name": name, "hosts": "all", "gather_facts": False, "tasks": list(tasks), "roles": roles}]))
+    shared = {"vmconfig_family": "Debian", "vmconfig_store": "file://%s/store.json" % folder, "vmconfig_qube": "it", **variables}
+    hosts = {image.name: {"vmconfig_destdir": image.root} for image in images}
+    done = run(folder, playbook, {"hosts": hosts, "vars": shared}, args, environment(ANSIBLE_PIPELINING="true"))
+    return done.returncode, done.stdout.decode()
 
 
 def test_what_a_play_says_means_the_same_at_each_start(tmp_path):
     image = Image(tmp_path)
-    code, text = image.play(SAID, vmconfig_apply="both")
+    code, text = image.play(GIVEN, vmconfig_apply="both")
     assert code == 0, text[-3000:]
     again = str(tmp_path / "again")
     shutil.copytree(os.path.join(image.root, FOLDER), os.path.join(again, FOLDER))
@@ -93,37 +102,63 @@ def test_what_is_not_of_its_type_is_one_error_and_nothing_is_written(tmp_path):
     code, text = image.play({"services": {"services_states": {"cups": "maybe"}}}, vmconfig_apply="both")
     assert code == 2 and text.count("qube it: services_states: the state of 'cups' is 'maybe'; expected true or false") >= 1, text
     assert "Traceback" not in text and tree(image.root) == before
-    # Kept by an older release, as a template made text of it.
-    put(image.root, os.path.join(FOLDER, "__main__.py"), open(os.path.join(COLLECTION, "roles", "read_keys", "files", "__main__.py"), encoding="utf-8").read())
-    put(image.root, os.path.join(FOLDER, "parts", "services.json"),
-        json.dumps({"family": "Debian", "take_over": False, "variables": {"states": {"cups": "maybe"}}}))
+    # What a play said is not trusted either.
+    install(image.root, ["services"], services={"states": {"cups": "maybe"}})
     assert start(image.root, SEEN) == (1, ["qubes-vmconfig: services: services_states: the state of 'cups' is 'maybe'; expected true or false"])
     assert tree(image.root) == before
 
 
+def included(role):
+    return {"name": "Include", "ansible.builtin.include_role": {"name": "qubes.vmconfig." + role}}
+
+
+def test_a_role_that_left_its_play_leaves_the_start(tmp_path):
+    """What other plays installed stays, and so does what was included as a task, of which nobody knows whether it is gone for good."""
+    image = Image(tmp_path)
+
+    def played(roles, expected, **more):
+        code, text = image.play(roles, **{"vmconfig_apply": "boot", **more})
+        assert code == 0 and image.installed() == expected, text[-3000:]
+
+    played({"timezone": {}, "resolver": {}}, ["resolver", "timezone"])
+    played({"xkb": {}}, ["resolver", "timezone", "xkb"], name="Another")
+    played({"services": {}}, ["resolver", "services", "timezone", "xkb"], playbook="another.yml")
+    played({}, ["display", "resolver", "services", "timezone", "xkb"], name="Included", tasks=[included("display")])
+    # Not the role that comes later in the same play, nor one that its tags leave out.
+    played({"timezone": {"vmconfig_apply": "boot"}, "resolver": {"when": False}}, ["display", "resolver", "services", "timezone", "xkb"])
+    played({"timezone": {}}, ["display", "services", "timezone", "xkb"])
+    # Another play takes a role over; then it is that play's.
+    played({"xkb": {}, "timezone": {}}, ["display", "services", "timezone", "xkb"], name="Another")
+    played({"vm_config": {}}, ["display", "services", "timezone", "vm_config", "xkb"])
+    played({"xkb": {}}, ["display", "services", "vm_config", "xkb"], name="Another")
+    code, text = image.play({"xkb": {}}, "--check", name="Another", vmconfig_apply="boot")
+    assert code == 0 and "changed=0 " in text, text[-3000:]
+
+
 def test_what_was_installed_is_taken_away_again(tmp_path):
-    """Each play says what is to be rendered at each start; what it says nothing of stays."""
     image = Image(tmp_path)
     two = {"timezone": {}, "resolver": {}}
-    put(image.root, os.path.join(FOLDER, "vmconfig", "_formats", "old.py"), "raise SystemExit('an older release')")
     # A role that is rendered now, and then one that is at each start.
     code, text = image.play({"timezone": {"vmconfig_apply": "now"}, "resolver": {"vmconfig_apply": "boot"}})
-    assert code == 0 and image.installed() == ["resolver.json"], text[-3000:]
-    assert not os.path.exists(os.path.join(image.root, FOLDER, "vmconfig", "_formats", "old.py"))
+    assert code == 0 and image.installed() == ["resolver"], text[-3000:]
     assert os.path.exists(os.path.join(image.root, "etc/timezone")) and not os.path.exists(os.path.join(image.root, "etc/resolv.conf"))
-    code, text = image.play({"timezone": {}}, vmconfig_apply="both")
-    assert code == 0 and image.installed() == ["resolver.json", "timezone.json"], text[-3000:]
     code, text = image.play(two, vmconfig_apply="both", vmconfig_boot=["qubes.vmconfig.timezone", "resolver", "another.collection.role"])
-    assert code == 0 and image.installed() == ["resolver.json", "timezone.json"], text[-3000:]
+    assert code == 0 and image.installed() == ["resolver", "timezone"], text[-3000:]
     code, text = image.play(two, vmconfig_apply="both")
     assert code == 0 and "changed=0 " in text, text[-3000:]
     code, text = image.play(two, vmconfig_apply="both", vmconfig_boot="tiemzone")
-    assert code == 2 and "vmconfig_boot is tiemzone; expected absent, or those of the roles" in text, text[-3000:]
-    code, text = image.play({"timezone": {"vmconfig_apply": "now"}}, "--check")
-    assert code == 0 and "changed=0 " not in text and image.installed() == ["resolver.json", "timezone.json"], text[-3000:]
-    # A role that left the play.
-    code, text = image.play({"timezone": {}}, vmconfig_apply="boot", vmconfig_boot="{{ ansible_play_role_names }}")
-    assert code == 0 and image.installed() == ["timezone.json"], text[-3000:]
+    assert code == 2 and "vmconfig_boot is 'tiemzone'; expected absent, or those of the roles" in text, text[-3000:]
+    # A role that is rendered now alone.
+    code, text = image.play({"timezone": {"vmconfig_apply": "now"}}, "--check", name="Now")
+    assert code == 0 and "changed=0 " not in text and image.installed() == ["resolver", "timezone"], text[-3000:]
+    code, text = image.play({"timezone": {"vmconfig_apply": "now"}, "resolver": {"vmconfig_apply": "both"}})
+    assert code == 0 and image.installed() == ["resolver"], text[-3000:]
+    code, text = image.play({"resolver": {"vmconfig_apply": "both"}, "timezone": {"vmconfig_apply": "both"}})
+    assert code == 0 and image.installed() == ["resolver", "timezone"], text[-3000:]
+    code, text = image.play({"resolver": {"vmconfig_apply": "both"}, "timezone": {"vmconfig_apply": "now"}})
+    assert code == 0 and image.installed() == ["resolver"], text[-3000:]
+    code, text = image.play(two, vmconfig_apply="boot", vmconfig_boot="{{ ['timezone'] }}")
+    assert code == 0 and image.installed() == ["timezone"], text[-3000:]
     code, text = image.play({"timezone": {}})
     assert code == 0 and image.installed() is None and "changed=0 " not in text, text[-3000:]
     code, text = image.play({"timezone": {}})
@@ -135,9 +170,76 @@ def test_all_of_it_is_taken_away_at_once(tmp_path):
     folder = os.path.join(image.root, "etc/systemd/system")
     units = [os.path.join(folder, below, "qubes-vmconfig-dns-redirect.service") for below in ("", "multi-user.target.wants")]
     code, text = image.play({"dns_redirect": {}, "timezone": {}}, vmconfig_apply="boot")
-    assert code == 0 and image.installed() == ["dns_redirect.json", "timezone.json"] and all(map(os.path.lexists, units)), text[-3000:]
-    code, text = image.play({"timezone": {}}, vmconfig_apply="boot", vmconfig_boot="absent")
-    assert code == 0 and image.installed() is None and not any(map(os.path.lexists, units)), text[-3000:]
-    assert set(tree(image.root)) <= {"etc", "run", "run/qubes-service", "run/qubes-service/cups"}
-    code, text = image.play({"timezone": {}}, vmconfig_apply="boot", vmconfig_boot="absent")
+    assert code == 0 and image.installed() == ["dns_redirect", "timezone"] and all(map(os.path.lexists, units)), text[-3000:]
+    for role in ("boot", "timezone"):
+        code, text = image.play({role: {}}, vmconfig_apply="boot", vmconfig_boot="absent", name="End")
+        assert code == 0 and image.installed() is None and not any(map(os.path.lexists, units)), text[-3000:]
+        assert set(tree(image.root)) <= {"etc", "run", "run/qubes-service", "run/qubes-service/cups"}
+        code, text = image.play({role: {}}, vmconfig_apply="boot", vmconfig_boot="absent", name="End")
+        assert code == 0 and "changed=0 " in text, text[-3000:]
+        image.play({"dns_redirect": {}, "timezone": {}}, vmconfig_apply="boot")
+
+
+OLDER = {"usr/lib/qubes-vmconfig/" + path: "raise SystemExit('an older release')" for path in (
+    "__main__.py", "parts/timezone.json", "parts/resolver.json", "vmconfig/_boot.py", "vmconfig/_formats/timezone.py", "vmconfig/gone/__init__.py")}
+
+
+@pytest.mark.parametrize("apply, more, stays", [
+    ("both", {}, ["timezone"]), ("boot", {"vmconfig_boot": "absent"}, None),
+    # What it renders it would render on, and nobody could say what that is.
+    ("now", {}, None),
+])
+def test_an_older_installation_goes(tmp_path, apply, more, stays):
+    image = Image(tmp_path)
+    for path, text in {**OLDER, UNIT: "[Service]\nExecStart=/usr/bin/python3 -I /usr/lib/qubes-vmconfig\n"}.items():
+        put(image.root, path, text)
+    wants = os.path.join(image.root, "etc/systemd/system/sysinit.target.wants")
+    os.mkdir(wants)
+    os.symlink("/" + UNIT, os.path.join(wants, os.path.basename(UNIT)))
+    code, text = image.play({"timezone": {}}, "--check", vmconfig_apply=apply, **more)
+    assert code == 0 and all(os.path.exists(os.path.join(image.root, path)) for path in OLDER), text[-3000:]
+    code, text = image.play({"timezone": {}}, vmconfig_apply=apply, **more)
+    assert code == 0, text[-3000:]
+    assert not [path for path in OLDER if os.path.lexists(os.path.join(image.root, path))]
+    assert image.installed() == stays
+    code, text = image.play({"timezone": {}}, vmconfig_apply=apply, **more)
     assert code == 0 and "changed=0 " in text, text[-3000:]
+
+
+# Links in the place of what is installed, each with what it leads to beside the root. Add yours.
+LINKS = {
+    "folder": {"usr/lib/qubes-vmconfig": "{outside}"}, "above": {"usr/lib": "{outside}"}, "relative": {"usr/lib/qubes-vmconfig": "../../../outside"},
+    "root": {"usr/lib/qubes-vmconfig": "/"}, "file": {"usr/lib/qubes-vmconfig/play.json": "{outside}/kept"},
+    "renderer": {"usr/lib/qubes-vmconfig/renderer.pyz": "{outside}/kept"},
+    "older": {"usr/lib/qubes-vmconfig/vmconfig": "{outside}", "usr/lib/qubes-vmconfig/__main__.py": "{outside}/kept"},
+    "below": {"usr/lib/qubes-vmconfig/vmconfig/_formats": "{outside}"},
+    "wants": {"etc/systemd/system/sysinit.target.wants": "{outside}"},
+}
+
+
+def test_no_link_in_the_place_of_what_is_installed_is_followed_out(tmp_path):
+    outside = tmp_path / "outside"
+    (outside / "qubes-vmconfig" / "vmconfig").mkdir(parents=True)
+    for path in ("kept", "play.json", "__main__.py", "qubes-vmconfig.service", "qubes-vmconfig/play.json", "qubes-vmconfig/vmconfig/kept"):
+        (outside / path).write_text("kept")
+    images = [Image(tmp_path, name=name) for name in LINKS]
+    for image in images:
+        put(image.root, os.path.join(FOLDER, "__main__.py"))
+        for path, target in LINKS[image.name].items():
+            whole = os.path.join(image.root, path)
+            os.makedirs(os.path.dirname(whole), exist_ok=True)
+            if os.path.isdir(whole):
+                shutil.rmtree(whole)
+            elif os.path.exists(whole):
+                os.unlink(whole)
+            os.symlink(target.format(outside=outside), whole)
+    before = tree(outside)
+    for more in ({}, {}, {"vmconfig_boot": "absent"}):
+        code, text = play(images, {"timezone": {}}, vmconfig_apply="boot", **more)
+        # Where it cannot be done it is said, and nothing beside the root is touched.
+        assert tree(outside) == before and "Traceback" not in text and code in (0, 2), text[-3000:]
+    for image in images:
+        failed = "fatal: [%s]" % image.name in text
+        assert failed or not os.path.lexists(os.path.join(image.root, UNIT)), text[-3000:]
+        if image.name in ("file", "renderer", "older", "below"):
+            assert not failed and image.installed() is None
