@@ -17,7 +17,7 @@ import starting
 from ansible_collections.qubes.vmconfig.plugins.module_utils._values import dns_redirect, uplink
 from live import files, missing, set_all
 from machines import Machine, cable, plugged
-from playing import environment, run
+from playing import environment, play, run
 
 MAC = "00:16:3e:5e:6c:00"
 KEYS = {"mac": MAC, "ip": "10.137.0.12", "prefix": 32, "gateway": "10.138.2.5"}
@@ -578,6 +578,42 @@ def test_the_files_are_those_of_the_templates(played):
     for file in files("uplink", uplink.values({"network": KEYS6}), networkd=True):
         assert machine.run("cat", file.dest) == file.text
         assert machine.run("stat", "-c", "%a", file.dest).strip() == file.mode.lstrip("0")
+
+
+# -- the modules by themselves --
+
+
+@pytest.mark.long
+def test_a_module_takes_what_is_given_before_what_the_keys_say(machine, tmp_path):
+    plugged(machine, "ens5", MAC)
+    machine.put("/etc/resolv.conf", "nameserver 192.0.2.1\n")
+    (tmp_path / "store.json").write_text(json.dumps({"netvm": {**R4, **SERVED}}))
+    host = {"ansible_connection": "local", "ansible_python_interpreter": machine.python, "vmconfig_qube": "netvm",
+            "vmconfig_store": "file://%s/store.json" % tmp_path, "vmconfig_family": "Debian", "uplink_prefix": "24"}
+    given = {"qubes.vmconfig.uplink_set": {"ip": "10.137.0.77", "gateway6": ""}}
+    redirected = {"qubes.vmconfig.dns_redirect_set": {"upstreams": ["192.0.2.7"], "forward": "no"}}
+    played = play(tmp_path, {
+        "seen": {"qubes.vmconfig.uplink_set": {}, "check_mode": True},
+        "given": given,
+        "again": given,
+        "unknown": {"qubes.vmconfig.uplink_set": {"speed": 3}},
+        "junk": {"qubes.vmconfig.uplink_set": {"ip": "10.0.0.1; reboot"}},
+        "below": {"qubes.vmconfig.uplink_set": {}, "vars": {"vmconfig_destdir": str(tmp_path / "image")}},
+        "at_the_start": {"qubes.vmconfig.dns_redirect_set": {}, "vars": {"vmconfig_apply": "boot"}},
+        "redirected": redirected,
+        "redirected_again": redirected,
+        "needless": {"qubes.vmconfig.dns_redirect_set": {"default_upstreams": ["192.0.2.8"]}},
+    }, hosts={"netvm": host})
+    results = played.results
+    assert results["seen"]["changed"] and "address replace 10.137.0.12/24 dev ens5" in results["seen"]["commands"], played.text
+    assert results["given"]["changed"] and addresses(machine, "ens5") == ["10.137.0.77/24"] and routes(machine, "-6") == [], played.text
+    assert not results["again"]["changed"] and results["again"]["commands"] == [] and results["again"]["interface"] == "ens5"
+    assert "the role has no variable 'uplink_speed'" in results["unknown"]["msg"]
+    assert "the value '10.0.0.1; reboot' is refused" in results["junk"]["msg"]
+    assert results["below"]["skipped"] and results["at_the_start"]["skipped"] and results["at_the_start"]["differing"] == []
+    assert results["redirected"]["differing"] == ["chain dnat-dns"] and results["redirected"]["upstreams"] == ["192.0.2.7"]
+    assert not results["redirected_again"]["changed"] and all(line.endswith("dnat to 192.0.2.7") for line in rules(machine))
+    assert results["needless"]["msg"] == "dns_redirect_set: there is no option 'default_upstreams'"
 
 
 # -- what renders at each start --
