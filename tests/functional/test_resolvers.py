@@ -12,7 +12,10 @@ import subprocess
 
 import packages
 import pytest
-from ansible_collections.qubes.vmconfig.plugins.module_utils._formats import base, resolver
+from ansible_collections.qubes.vmconfig.plugins.module_utils._machine import Machine
+from ansible_collections.qubes.vmconfig.plugins.module_utils._role import names, role
+from ansible_collections.qubes.vmconfig.plugins.plugin_utils._rendering import Table, Templates
+from ansible_collections.qubes.vmconfig.plugins.plugin_utils._tables import rows, stock
 from namespaces import unshared
 
 DNS = ["10.139.1.1", "10.139.1.2"]
@@ -47,8 +50,9 @@ def program(package, path):
 
 def resolved_conf(config, name):
     """The text of the one file of ours of that name that there is."""
-    values = resolver.wanted(config)
-    files = resolver.files(values, "RedHat", base.Machine(resolved=True, network_manager=True))
+    variables = role("resolver", {"config": config, "invalid": {}, "denied": []}, {}).variables
+    machine = Machine("RedHat", resolved=True, network_manager=True)
+    files = Table("resolver", rows("resolver"), Templates(stock())).files(names("resolver", variables, config, machine, "Ansible managed"))
     return next(file.text for file in files if file.dest.endswith(name))
 
 
