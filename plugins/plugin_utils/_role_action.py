@@ -11,31 +11,22 @@ from __future__ import annotations
 import json
 import os
 import re
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
-
-from ansible import context
-from ansible.errors import AnsibleError
-from ansible.module_utils.common.text.converters import to_text
-from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.plugins.action import ActionBase
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ..module_utils._asking import Question, answer, question
-from ..module_utils._errors import Refused, VmconfigError
+from ..module_utils._errors import Refused
 from ..module_utils._machine import FAMILIES, PROBED, Machine, is_template, is_volatile, machine
 from ..module_utils._role import names, role, sentences
 from ..module_utils._text import cut, escape, show
 from ..module_utils._values.every import ROLES
-from ._action import told
 from ._live import LIVE
-from ._memory import Memory
+from ._play_action import PlayAction
 from ._starting import installed_at
 from ._tables import seen_of_all
 from ._variables import misnamed
 
 _OWN_STORE = re.compile(r"(auto|xenstore|qubesdb)(:.*)?", re.DOTALL)
 _QUBES = re.compile(r"(qubesos[.]core[.])?qubes?")
-_MANAGED = "Ansible managed"
-_COLLECTION = "qubes.vmconfig."
 _OF_PLACE = ("family", "agent", "protected", "taken", "paths", "texts", "states")
 
 
@@ -57,116 +48,8 @@ class RoleOnHost(NamedTuple):
     notes: List[str]
 
 
-class _Ended(Exception):
-    """A module failed; ``result`` is what it said."""
-
-    def __init__(self, result: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.result = result
-
-
-class RoleAction(ActionBase):
-    """Has ``self.seen`` in ``work``, whose result is the task's."""
-
-    TRANSFERS_FILES = False
-
-    def run(self, tmp=None, task_vars=None):
-        result = super().run(tmp, task_vars)
-        self.play_variables: Mapping[str, Any] = task_vars or {}
-        try:
-            return {**result, **self.work()}
-        except _Ended as error:
-            return {**result, **error.result}
-        except VmconfigError as error:
-            # Not raised: ansible-core 2.16 would add a traceback.
-            return dict(result, failed=True, msg=str(error))
-
-    def work(self) -> Dict[str, Any]:
-        """What the task does."""
-        raise NotImplementedError
-
-    # -- what the play says --
-
-    def variable(self, name: str, otherwise: Any = None) -> Any:
-        """A variable of the play, templated; ``otherwise`` where it is null or not there."""
-        value = self.play_variables.get(name)
-        if value is None:
-            return otherwise
-        try:
-            value = _plain(self._templar.template(value))
-        except AnsibleError as error:
-            raise Refused("%s cannot be used: %s" % (name, cut(escape(to_text(error))))) from None
-        return otherwise if value is None else value
-
-    def flag(self, name: str, otherwise: bool = False) -> bool:
-        """A variable that is true or false."""
-        try:
-            return boolean(self.variable(name, otherwise))
-        except TypeError:
-            raise Refused("%s is %s; expected true or false" % (name, show(self.variable(name)))) from None
-
-    def flag_of_task(self, option: str, otherwise: bool) -> bool:
-        """An option of the task that is true or false."""
-        given = self._task.args.get(option)
-        try:
-            return otherwise if given is None else boolean(given)
-        except TypeError:
-            raise Refused("%s is %s; expected true or false" % (option, show(given))) from None
-
-    def text(self, name: str, otherwise: str = "") -> str:
-        """A variable that is text."""
-        value = self.variable(name, otherwise)
-        if not isinstance(value, str):
-            raise Refused("%s is %s; expected text" % (name, show(value)))
-        return value
-
-    @property
-    def host(self) -> str:
-        """The host that the task runs on."""
-        return str(self._task.delegate_to or self.play_variables.get("inventory_hostname", ""))
-
-    @property
-    def destdir(self) -> str:
-        """The directory that everything is put under; empty for the running system."""
-        return str(self._task.args.get("destdir") or self.text("vmconfig_destdir"))
-
-    @property
-    def take_over(self) -> bool:
-        """Whether what the agent writes is written here."""
-        return self.flag_of_task("take_over", self.flag("vmconfig_take_over"))
-
-    @property
-    def is_live(self) -> bool:
-        """Whether what runs is looked at and set, and not only what is rendered at a start or put under a directory."""
-        return not self.destdir and (self._task.args.get("apply") or self.text("vmconfig_apply", "now")) in ("now", "both")
-
-    @property
-    def managed(self) -> str:
-        """What stands at the head of files."""
-        return self.text("ansible_managed", _MANAGED)
-
-    def play_name(self) -> str:
-        """What the play is called, and in which playbook of the command line."""
-        playbooks = [os.path.basename(str(path)) for path in context.CLIARGS.get("args") or ()]
-        return "%s (%s)" % (self.play_variables.get("ansible_play_name", ""), ", ".join(playbooks))
-
-    def roles_of_play(self) -> Set[str]:
-        """The roles of this collection that the play has in its ``roles``."""
-        play = _play_of(self._task)
-        named = [str(each.get_name()) for each in getattr(play, "roles", None) or [] if not each.from_include]
-        return {each.rpartition(".")[2] for each in named if each.startswith(_COLLECTION)}
-
-    @property
-    def memory(self) -> Memory:
-        """What earlier tasks of this play remember."""
-        return Memory(str(getattr(_play_of(self._task), "_uuid", None) or ""))
-
-    def execute(self, module: str, **options: Any) -> Dict[str, Any]:
-        """What a module of this collection says on the host. One that fails ends the task with it."""
-        result = dict(told(self._execute_module(module_name="qubes.vmconfig." + module, module_args=options, task_vars=self.play_variables)))
-        if result.get("failed") or result.get("unreachable"):
-            raise _Ended(result)
-        return result
+class RoleAction(PlayAction):
+    """An action that has ``self.seen`` after ``begin``."""
 
     # -- what is seen --
 
@@ -208,7 +91,8 @@ class RoleAction(ActionBase):
     def _qube(self) -> Tuple[str, str]:
         """Which qube the host is, and the host and store that its keys are in."""
         elsewhere, store = self.text("vmconfig_read_from"), self.text("vmconfig_store", "auto")
-        qube = self.text("vmconfig_qube") or ("self" if not elsewhere and _OWN_STORE.fullmatch(store) else str(self.play_variables.get("inventory_hostname", "")))
+        own = not elsewhere and _OWN_STORE.fullmatch(store)
+        qube = self.text("vmconfig_qube") or ("self" if own else str(self.play_variables.get("inventory_hostname", "")))
         return qube, elsewhere and "on %s" % elsewhere or "%s: %s" % (self.host, store)
 
     def _keys(self, qube: str, source: str) -> Dict[str, Any]:
@@ -237,7 +121,8 @@ class RoleAction(ActionBase):
 
     def _refuse_to_reach_in_from_dom0(self) -> None:
         # Under the strategy of Qubes this runs in a disposable, which has no qubesd.
-        if _QUBES.fullmatch(str(self.play_variables.get("ansible_connection") or "")) and os.path.exists(self.text("vmconfig_qubesd", "/var/run/qubesd.sock")):
+        connection = self.variable("ansible_connection") or self._task.connection or ""
+        if _QUBES.fullmatch(str(connection)) and os.path.exists(self.text("vmconfig_qubesd", "/var/run/qubesd.sock")):
             raise Refused("%s: this is dom0, where a play for a qube may run under the strategy qubesos.security.qubes_proxy alone. Set it in ansible.cfg "
                           "(strategy, in [defaults]) or as ANSIBLE_STRATEGY. Nothing was done in the qube" % escape(self.host))
 
@@ -348,22 +233,3 @@ class RoleAction(ActionBase):
     def counted(self, changed: bool) -> bool:
         """An audit tells what differs in its own words, and its recap counts no change that was not made."""
         return changed and not (self._task.check_mode and not self.flag("__audit_counts", True))
-
-
-def _play_of(task: Any) -> Any:
-    """The play of a task; None where Ansible does not say, and then each task looks for itself."""
-    part = task
-    while part is not None and getattr(part, "_play", None) is None:
-        part = getattr(part, "_parent", None)
-    return part and part._play
-
-
-def _plain(value: Any) -> Any:
-    """The same, of Python's own types; text in place of what ansible-core before 2.19 makes of an encrypted value."""
-    if isinstance(value, Mapping):
-        return {_plain(name): _plain(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if isinstance(value, str) or getattr(value, "__ENCRYPTED__", False):
-        return str(value)
-    return value
