@@ -22,7 +22,7 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
 
 
-def files_of(role, config=None, given=None, machine=Machine("Debian"), asked=None, own=None):
+def files_of(role, config=None, given=None, machine=Machine("Debian"), asked=None, own=None, with_start=False):
     """The files for the ``config`` of keys_info, variables that a play gave, what the machine said, and templates of a user's; by their paths."""
     module = importlib.import_module("ansible_collections.qubes.vmconfig.plugins.module_utils._values." + role)
     config = config or {}
@@ -31,7 +31,7 @@ def files_of(role, config=None, given=None, machine=Machine("Debian"), asked=Non
     names = {**variables, **more, "config": config, "machine": machine, "ansible_managed": "Ansible managed"}
     with open(os.path.join(HOME, "roles", role, "vars", "main.yml"), encoding="utf-8") as stream:
         rows = yaml.load(stream, _Loader)["__%s_files" % role]
-    return {file.dest: file for file in Table(role, rows, Templates(_stock(role), own)).files(names)}
+    return {file.dest: file for file in Table(role, rows, Templates(_stock(role), own)).files(names, with_start)}
 
 
 def texts(files):

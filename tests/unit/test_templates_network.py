@@ -6,16 +6,10 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from ansible_collections.qubes.vmconfig.plugins.module_utils._machine import Machine
-from ansible_collections.qubes.vmconfig.plugins.module_utils._role import names
-from ansible_collections.qubes.vmconfig.plugins.module_utils._values.every import ROLES
-from ansible_collections.qubes.vmconfig.plugins.plugin_utils._rendering import Table, Templates
-from ansible_collections.qubes.vmconfig.plugins.plugin_utils._tables import rows, stock
+from rolefiles import files_of, texts, tree
 
-HOME = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 NETWORK = {"mac": "00:16:3e:5e:6c:00", "ip": "10.137.0.12", "prefix": 32, "gateway": "10.138.2.5"}
 R2 = {"ip": "10.137.2.12", "prefix": 24, "gateway": "10.137.2.1"}
 NETWORK6 = {**NETWORK, "ip6": "fd09:24ef:4179::a89:c", "gateway6": "fd09:24ef:4179::a8a:205"}
@@ -30,31 +24,9 @@ WANTS = "/etc/systemd/system/multi-user.target.wants/qubes-vmconfig-dns-redirect
 SCREEN = "/etc/X11/xorg.conf.d/20-display.conf"
 
 
-def rendered(role, config, machine, with_start=False, **variables):
-    """The files of the role on such a machine."""
-    variables = {**ROLES[role].values(config), **variables}
-    assert not hasattr(ROLES[role], "problems") or ROLES[role].problems(variables) == []
-    return Table(role, rows(role), Templates(stock())).files(names(role, variables, config, machine, "Ansible managed"), with_start)
-
-
-def texts(role, config, machine, **variables):
-    """What they hold, or what they lead to."""
-    return {file.dest: file.text if file.link is None else file.link for file in rendered(role, config, machine, **variables)}
-
-
-def tree(role, name):
-    """The files of one of the trees of the role's integration target."""
-    root = os.path.join(HOME, "tests", "integration", "targets", "role_" + role, "files", name)
-    found = {}
-    for folder, dummy, names in os.walk(root):
-        for each in names:
-            path = os.path.join(folder, each)
-            if os.path.islink(path):
-                found[path[len(root):]] = os.readlink(path)
-            elif os.path.getsize(path) and each != "hostname":
-                with open(path, encoding="utf-8") as stream:
-                    found[path[len(root):]] = stream.read()
-    return found
+def golden(role, name):
+    """The files of a golden tree that the role writes; the others are what is there before."""
+    return {path: text for path, text in tree(role, name).items() if text and path not in ("/etc/hostname", WANTS)}
 
 
 @pytest.mark.parametrize("role, expected, config, machine", [
@@ -77,17 +49,21 @@ def tree(role, name):
     ("display", "least", {"vm_config": {"monitors": "640x480+0+0"}, "gui": {"videoram_min": 65536, "videoram_overhead": 0}}, DEBIAN),
 ])
 def test_each_file_is_that_of_the_golden_tree(role, expected, config, machine):
-    assert texts(role, config, machine) == tree(role, expected)
+    assert texts(files_of(role, config, machine=machine)) == golden(role, expected)
 
 
 def test_another_driver_than_the_dummy():
     monitors = [{"output": "HDMI-1", "width": 1920, "height": 1080, "width_mm": 600, "height_mm": 340},
                 {"output": "DP-1", "width": 1080, "height": 1920, "x": 1920}]
-    assert texts("display", {}, DEBIAN, monitors=monitors, driver="modesetting") == tree("display", "real")
+    assert texts(files_of("display", given={"monitors": monitors, "driver": "modesetting"})) == golden("display", "real")
+
+
+def uplink(config, machine, **given):
+    return texts(files_of("uplink", config, given, machine))
 
 
 def test_an_interface_that_is_known_by_its_name():
-    found = texts("uplink", {"network": R2}, DEBIAN._replace(network_manager=True))
+    found = uplink({"network": R2}, DEBIAN._replace(network_manager=True))
     assert found == {MANAGER[0]: """\
 # Ansible managed
 [connection]
@@ -108,13 +84,13 @@ may-fail=false
 [ipv6]
 method=link-local
 """, MANAGER[1]: '# Ansible managed\nACTION=="add|change", SUBSYSTEM=="net", KERNEL=="eth0", ATTR{netdev_group}="1"\n'}
-    found = texts("uplink", {"network": NETWORK}, DEBIAN._replace(networkd=True), interface="ens5")
+    found = uplink({"network": NETWORK}, DEBIAN._replace(networkd=True), interface="ens5")
     assert found[NETWORKD].startswith("# Ansible managed\n[Match]\nName=ens5\n\n[Link]\nGroup=1\n\n[Network]\nIPv6AcceptRA=no\n\n[Address]\n")
 
 
 def test_an_interface_of_ifupdown_that_is_known_by_its_address():
     config = {"network": {**NETWORK6, "mac": "00:16:3E:5E:6C:00"}, "services": {"disable-default-route": True}}
-    assert texts("uplink", config, DEBIAN._replace(ifupdown=True)) == {IFUPDOWN: """\
+    assert uplink(config, DEBIAN._replace(ifupdown=True)) == {IFUPDOWN: """\
 # Ansible managed
 auto mac/00:16:3e:5e:6c:00=qubes-uplink
 
@@ -136,18 +112,35 @@ iface qubes-uplink inet6 static
 
 def test_an_address_alone():
     config = {"network": {**NETWORK, "gateway": ""}, "services": {"disable-default-route": True}}
-    assert texts("uplink", config, DEBIAN._replace(network_manager=True))[MANAGER[0]].endswith(
+    assert uplink(config, DEBIAN._replace(network_manager=True))[MANAGER[0]].endswith(
         "[ipv4]\nmethod=manual\naddress1=10.137.0.12/32\nnever-default=true\nmay-fail=false\n\n[ipv6]\nmethod=link-local\n")
     config = {"network": {"mac": NETWORK["mac"], "ip6": NETWORK6["ip6"]}}
-    assert texts("uplink", config, DEBIAN._replace(network_manager=True))[MANAGER[0]].endswith(
+    assert uplink(config, DEBIAN._replace(network_manager=True))[MANAGER[0]].endswith(
         "[ipv4]\nmethod=disabled\n\n[ipv6]\nmethod=manual\naddress1=fd09:24ef:4179::a89:c/128\nnever-default=true\nmay-fail=false\n")
 
 
 def test_a_custom_value_is_in_no_file():
     own = {"ip": "172.16.1.2", "netmask": "255.255.255.0", "gateway": "172.16.1.1", "custom": "reboot\n[Route]"}
     for kind in ("networkd", "network_manager", "ifupdown"):
-        found = "".join(texts("uplink", {"network": NETWORK, "net_config": {NETWORK["mac"]: own}}, DEBIAN._replace(**{kind: True})).values())
+        found = "".join(uplink({"network": NETWORK, "net_config": {NETWORK["mac"]: own}}, DEBIAN._replace(**{kind: True})).values())
         assert "172.16.1.2/24" in found and "reboot" not in found and "fe:ff:ff:ff:ff:ff" not in found
+
+
+@pytest.mark.parametrize("role, name, block, config, machine", [
+    ("uplink", "uplink.network.j2", "network", {"network": NETWORK6}, DEBIAN._replace(networkd=True)),
+    ("uplink", "uplink.network.j2", "nets", {"network": NETWORK6}, DEBIAN._replace(networkd=True)),
+    ("uplink", "uplink.nmconnection.j2", "nets", {"network": NETWORK6}, DEBIAN._replace(network_manager=True)),
+    ("uplink", "uplink.interfaces.j2", "nets", {"network": NETWORK6}, DEBIAN._replace(ifupdown=True)),
+    ("dns_redirect", "dns-redirect.nft.j2", "rules", {"netvm": REDIRECTED}, DEBIAN),
+    ("dns_redirect", "dns-redirect.service.j2", "service", {"netvm": REDIRECTED}, DEBIAN),
+    ("display", "20-display.conf.j2", "monitors", {"vm_config": {"monitors": "1366x768+0+0"}}, DEBIAN),
+])
+def test_a_template_of_a_users_adds_to_a_block(role, name, block, config, machine):
+    own = '{%% extends "qubes.vmconfig/%s/%s" %%}\n{%% block %s %%}\n{{ super() -}}\n# Mine.\n{%% endblock %%}\n' % (role, name, block)
+    before, after = texts(files_of(role, config, machine=machine)), texts(files_of(role, config, machine=machine, own={"%s/%s" % (role, name): own}))
+    changed, = [dest for dest in before if before[dest] != after[dest]]
+    assert after[changed].splitlines().count("# Mine.") == 1
+    assert after[changed].replace("# Mine.\n", "", 1) == before[changed]
 
 
 @pytest.mark.parametrize("machine, expected", [
@@ -162,10 +155,10 @@ def test_a_custom_value_is_in_no_file():
     (DEBIAN._replace(ifupdown=True, agent=True, leaves=True), []),
 ])
 def test_who_sets_the_uplink_at_the_start(machine, expected):
-    files = rendered("uplink", {"network": NETWORK}, machine)
-    assert [file.dest for file in files] == expected
-    assert all(file.mode == ("0600" if file.dest == MANAGER[0] else "0644") and not file.agent for file in files)
-    assert rendered("uplink", {}, machine) == []
+    files = files_of("uplink", {"network": NETWORK}, machine=machine)
+    assert list(files) == expected
+    assert all(file.mode == ("0600" if dest == MANAGER[0] else "0644") and not file.agent for dest, file in files.items())
+    assert files_of("uplink", machine=machine) == {}
 
 
 @pytest.mark.parametrize("config, machine, expected", [
@@ -179,11 +172,12 @@ def test_who_sets_the_uplink_at_the_start(machine, expected):
     ({"netvm": {"network": "10.137.0.12"}, "vm_type": "NetVM"}, DEBIAN, [SYSCTL]),
 ])
 def test_where_the_redirect_is_written(config, machine, expected):
-    files = rendered("dns_redirect", config, machine)
-    assert [file.dest for file in files] == expected
+    files = files_of("dns_redirect", config, machine=machine)
+    assert list(files) == expected
     # systemd looks for units before anything is rendered.
-    assert [file.dest for file in rendered("dns_redirect", config, machine, with_start=True)] == [dest for dest in expected if dest in (UNIT, WANTS)]
-    assert all(file.protected_by == ((UNIT,) if file.dest == WANTS else None) and not file.agent for file in files)
+    assert list(files_of("dns_redirect", config, machine=machine, with_start=True)) == [dest for dest in expected if dest in (UNIT, WANTS)]
+    assert all(file.protected_by == ((UNIT,) if dest == WANTS else None) and not file.agent for dest, file in files.items())
+    assert all(file.link == ("../qubes-vmconfig-dns-redirect.service" if dest == WANTS else None) for dest, file in files.items())
 
 
 @pytest.mark.parametrize("more, verdicts", [
@@ -192,7 +186,7 @@ def test_where_the_redirect_is_written(config, machine, expected):
     ({"disabled": True}, []),
 ])
 def test_the_rules_of_the_redirect(more, verdicts):
-    text = rendered("dns_redirect", {"netvm": REDIRECTED}, DEBIAN, **more)[0].text
+    text = files_of("dns_redirect", {"netvm": REDIRECTED}, more)[RULES].text
     pairs = [(address, protocol) for address in REDIRECTED["dns"] for protocol in ("udp", "tcp")]
     assert text.split("policy accept; }\n")[1] == "".join([
         "add rule ip qubes dnat-dns ip daddr %s %s dport 53 %s\n" % (*pair, verdict) for pair, verdict in zip(pairs, verdicts)])
@@ -200,5 +194,5 @@ def test_the_rules_of_the_redirect(more, verdicts):
 
 @pytest.mark.parametrize("machine", [DEBIAN, DEBIAN._replace(agent=True, leaves=True)])
 def test_the_screen_is_nobody_elses(machine):
-    file, = rendered("display", {"vm_config": {"monitors": "1366x768+0+0"}}, machine)
-    assert file.dest == SCREEN and not file.agent and rendered("display", {}, machine) == []
+    files = files_of("display", {"vm_config": {"monitors": "1366x768+0+0"}}, machine=machine)
+    assert list(files) == [SCREEN] and not files[SCREEN].agent and files_of("display", machine=machine) == {}
