@@ -13,9 +13,8 @@ from typing import Dict, List, NamedTuple, Tuple
 
 import pytest
 import qubesdblab
-from ansible_collections.qubes.vmconfig.plugins.module_utils import _boot
 from playing import environment, run
-from starting import set_up
+from starting import install, start_here
 
 APPLIED = ["timezone", "xkb", "uplink", "resolver", "services", "dns_redirect"]
 
@@ -141,11 +140,10 @@ def assert_as_the_agent(root, case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_start_writes_what_the_agent_would(tmp_path, case):
-    (tmp_path / "root").mkdir()
-    set_up(tmp_path)
+    install(tmp_path / "root")
     with qubesdblab.QubesdbLab() as lab:
         lab.add_own(CASES[case][0])
-        assert _boot.main(["--root", str(tmp_path / "root"), "--store", lab.url, str(tmp_path)]) == 0
+        assert start_here(tmp_path / "root", lab.url) == (0, [])
     assert_as_the_agent(tmp_path / "root", case)
 
 

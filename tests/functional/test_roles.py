@@ -6,18 +6,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import re
 
 import pytest
 import qubesdblab
-from ansible_collections.qubes.vmconfig.plugins.module_utils import _boot
 from machines import NETVM, Netvm
 from playing import environment, run
-from starting import set_up
+from starting import install, start_here
 
 TEMPLATE = {key: NETVM[key] for key in ("qubes-vm-type", "qubes-vm-persistence")}
 MOST_TASKS, MOST_REACHED = 40, 10
@@ -142,21 +139,14 @@ def tree(folder):
 def rendered_at_start(request, tmp_path_factory):
     """A qube that renders all roles at its start, from a QubesDB daemon, and has done so with good values."""
     root = tmp_path_factory.mktemp("rendered")
-    set_up(root, family=request.param)
+    install(root, family=request.param)
     wants = root / "etc/systemd/system/multi-user.target.wants"
     wants.mkdir(parents=True)
     (wants / "systemd-networkd.service").write_text("")
     with qubesdblab.QubesdbLab() as lab:
         lab.add_own(NETVM)
-        assert start(lab, root) == (0, [])
+        assert start_here(root, lab.url) == (0, [])
         yield lab, root
-
-
-def start(lab, root):
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said):
-        code = _boot.main(["--root", str(root), "--store", lab.url, str(root)])
-    return code, said.getvalue().splitlines()
 
 
 @pytest.mark.parametrize("key", ROLE_OF)
@@ -165,14 +155,14 @@ def test_no_start_believes_a_hostile_value(rendered, key):
     before = tree(root)
     for value in HOSTILE:
         lab.put("self", key, value)
-        code, said = start(lab, root)
+        code, said = start_here(root, lab.url)
         assert code == 1 and said and all(line.isprintable() and len(line) < 1500 for line in said), (value, said)
         # It names what is refused: the key, or where a zone or a layout is well formed and not there, the value.
         assert any(line.startswith("qubes-vmconfig: %s: " % ROLE_OF[key]) for line in said), (value, said)
         there = tree(root)
         assert there == before or {name for name in there if there[name] != before.get(name)} == set(), value
     lab.put("self", key, NETVM[key])
-    assert start(lab, root) == (0, [])
+    assert start_here(root, lab.url) == (0, [])
 
 
 @pytest.mark.parametrize("key", ROLE_OF)
@@ -180,12 +170,12 @@ def test_at_a_start_without_a_key_its_file_stays(rendered, key):
     lab, root = rendered
     lab.remove("self", key)
     before = kept(root)
-    code, said = start(lab, root)
+    code, said = start_here(root, lab.url)
     # What its role cannot do without is missing, and said.
     assert (code, said) == (0, []) or (code == 1 and said and all(line.startswith("qubes-vmconfig: %s: " % ROLE_OF[key]) for line in said))
     assert kept(root).keys() == before.keys()
     lab.put("self", key, NETVM[key])
-    assert start(lab, root) == (0, [])
+    assert start_here(root, lab.url) == (0, [])
     assert {path: text for path, (text, dummy) in kept(root).items()} == {path: text for path, (text, dummy) in before.items()}
 
 
@@ -199,11 +189,11 @@ def test_at_a_start_without_any_key_all_files_stay(rendered):
     before = kept(root)
     for key in ROLE_OF:
         lab.remove("self", key)
-    assert start(lab, root) == (0, [])
+    assert start_here(root, lab.url) == (0, [])
     assert kept(root) == before
     for key in ROLE_OF:
         lab.put("self", key, NETVM[key])
-    assert start(lab, root) == (0, [])
+    assert start_here(root, lab.url) == (0, [])
 
 
 def test_no_role_believes_a_hostile_value(tmp_path):
