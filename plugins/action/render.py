@@ -28,24 +28,33 @@ class ActionModule(RoleAction):
 
     def work(self) -> Dict[str, Any]:
         name, given = self._task.args.get("role"), self._task.args.get("files") or []
-        if name is not None and name not in ROLES:
+        if name is not None and (not isinstance(name, str) or name not in ROLES):
             raise Refused("there is no role %s; the roles are %s" % (show(name), ", ".join(sorted(ROLES))))
         if not isinstance(given, list):
             raise Refused("render: files has to be a list")
         apply = self._apply()
-        self.begin()
+        self.begin(None if name else self._config())
         if apply in ("now", "both"):
             self.refuse_in_a_template()
-        start = EachStart(self, name, apply)
+        # Files alone are none of what renders at each start.
+        start = EachStart(self, name, apply) if name or not given else None
         mine = self.role(name) if name else None
         files, own = self._of_role(name, mine, start, apply) if name else ([], None)
         rendered = [] if apply == "boot" else [Templating(self).rendered(each) for each in given]
-        result = self._settled(files, rendered, start.files(mine, own and own.templates, [file.dest for file in files]))
+        of_start = start.files(mine, own and own.templates, [file.dest for file in files]) if start else []
+        result = self._settled(files, rendered, of_start)
         if name:
             self.note(name, result["changed_files"], result["left_to_agent"])
             result["names"] = {each: value for each, value in mine.names.items() if each not in ("config", "machine", "ansible_managed")}
         more = (mine.notes if mine else []) + ([] if apply == "boot" or not name else self.remarks(apply))
         return {**result, "changed": self.counted(result["changed"]), "warnings": [*result.get("warnings", []), *more]}
+
+    def _config(self) -> Optional[Dict[str, Any]]:
+        """What the task itself says of the qube."""
+        config = self._task.args.get("config")
+        if config is not None and not isinstance(config, dict):
+            raise Refused("render: config is %s; expected a dictionary" % show(config))
+        return config
 
     def _apply(self) -> str:
         apply = self._task.args.get("apply")
@@ -77,9 +86,7 @@ class ActionModule(RoleAction):
         if not given and not any(differs(file, place, self.take_over) for file in every):
             return {"changed": False, "changed_files": [], "left_to_agent": [], "protected": [file.dest for file in files if is_protected(file, place)]}
         config = {name: value for name, value in self.seen.found["config"].items() if name in OF_CONFIG}
-        given_config = self._task.args.get("config")
-        result = self.execute("render", files=[*map(entry, every), *given], destdir=self.destdir, take_over=self.take_over,
-                              config=config if given_config is None else given_config)
+        result = self.execute("render", files=[*map(entry, every), *given], destdir=self.destdir, take_over=self.take_over, config=config)
         # The texts of all files, which nobody asked to see.
         result.pop("invocation", None)
         # The next role installs nothing for each start that this one would have installed.

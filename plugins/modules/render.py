@@ -105,9 +105,8 @@ options:
   config:
     description:
       - What C(config) of P(qubes.vmconfig.keys_info#module) says of the qube. Only what its type is, and what it keeps, are looked at.
-      - By default the keys are read, once a play.
+      - By default the keys are read, once a play. With this, none are. With O(role) they always are.
     type: dict
-    default: {}
 attributes:
   check_mode:
     support: full
@@ -259,7 +258,7 @@ def main():
             destdir=dict(type="str"),
             take_over=dict(type="bool"),
             apply=dict(type="str", choices=["now", "boot", "both", "always"]),
-            config=dict(type="dict", default={}),
+            config=dict(type="dict"),
         ),
         supports_check_mode=True,
     )
@@ -267,7 +266,7 @@ def main():
     def work(params):
         destdir = params["destdir"] or ""
         place = Place(destdir or "/")
-        rules = Rules() if destdir else Rules(place.protected(), bool(params["take_over"]), place.exists(AGENT), kept(params["config"]))
+        rules = Rules() if destdir else Rules(place.protected(), bool(params["take_over"]), place.exists(AGENT), kept(params["config"] or {}))
         files = [wanted(entry) for entry in params["files"]]
         twice = sorted({file.dest for file in files if sum(other.dest == file.dest for other in files) > 1})
         if twice:

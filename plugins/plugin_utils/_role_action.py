@@ -53,11 +53,11 @@ class RoleAction(PlayAction):
 
     # -- what is seen --
 
-    def begin(self) -> Seen:
-        """Refuses where nothing may be reached, reads the keys of the host's qube, and looks at the host, both once a play."""
+    def begin(self, config: Optional[Dict[str, Any]] = None) -> Seen:
+        """Refuses where nothing may be reached, reads the keys of the host's qube unless their ``config`` is given, and looks at the host; once a play."""
         self.refuse()
         qube, source = self._qube()
-        found = self._keys(qube, source)
+        found = self._keys(qube, source) if config is None else {"config": config, "invalid": {}, "denied": []}
         place = self.look()
         facts = self.play_variables.get("ansible_facts") or {}
         family = self.text("vmconfig_family") or str(facts.get("os_family") or "") or place["family"]

@@ -230,7 +230,7 @@ def test_no_error_brings_to_the_terminal_what_it_acts_on(tmp_path):
     (tmp_path / "image/etc/\u202elink").symlink_to("nowhere")
     tasks = [{"name": name, "ignore_errors": True, "qubes.vmconfig.render": {"destdir": str(tmp_path / "image"), "files": [file]}}
              for name, file in EVIL_FILES.items()]
-    done = play(tmp_path, [{"tasks": tasks}], {"it": {}})
+    done = play(tmp_path, [{"tasks": tasks}], {"it": {"vmconfig_store": store(tmp_path, it=KEYS)}})
     text = done.stdout.decode()
     # Where the task stands in the playbook is shown by Ansible itself, in the form of the playbook.
     assert text.count("fatal: [it]: FAILED!") == len(EVIL_FILES) and "Traceback" not in text, text[-3000:]
@@ -246,7 +246,7 @@ WRONG = {
     "variables-in-a-list": ({"render": {"files": [{"dest": "/etc/x", "src": "zero.j2", "vars": ["x"]}]}}, "vars is"),
     "variables-as-text": ({"render": {"files": [{"dest": "/etc/x", "src": "zero.j2", "vars": "x=y"}]}}, "vars is"),
     "files-as-text": ({"render": {"files": "x"}}, "files has to be a list"),
-    "config-in-a-list": ({"render": {"files": [{"dest": "/etc/x", "content": ""}], "config": ["x"]}}, "config a dictionary"),
+    "config-in-a-list": ({"render": {"files": [{"dest": "/etc/x", "content": ""}], "config": ["x"]}}, "config is a list; expected a dictionary"),
     "states-as-a-mapping": ({"place_info": {"states": {"x": "y"}}}, "states"),
     "role-in-a-list": ({"render": {"role": ["timezone"]}}, "there is no role"),
     "role-that-is-none": ({"render": {"role": "time"}}, "there is no role 'time'; the roles are display, "),
@@ -262,7 +262,7 @@ def test_what_is_of_another_type_is_one_error(tmp_path):
     (tmp_path / "image").mkdir()
     tasks = [{"name": name, "ignore_errors": True, "qubes.vmconfig." + module: {"destdir": str(tmp_path / "image"), **options}}
              for name, (task, _said) in WRONG.items() for module, options in task.items()]
-    done = play(tmp_path, [{"tasks": tasks}], {"it": {}})
+    done = play(tmp_path, [{"tasks": tasks}], {"it": {"vmconfig_store": store(tmp_path, it=KEYS)}})
     text = done.stdout.decode()
     found = [json.loads(each)["msg"] for each in re.findall(r"(?m)^fatal: \[it\]: FAILED! => (.*)$", text)]
     assert len(found) == len(WRONG), text[-3000:]
