@@ -26,6 +26,7 @@ from ansible_collections.qubes.vmconfig.plugins.module_utils._selection import S
 from ansible_collections.qubes.vmconfig.plugins.module_utils._stores.opening import open_store
 
 HERE = pathlib.Path(__file__).resolve().parent
+PROJECT = HERE.parents[1]
 sys.path[:0] = [str(HERE.parent / "lab"), str(HERE.parent / "functional")]
 
 import packages  # noqa: E402  found through the paths above; PYTHONPATH would be that of what is measured too
@@ -279,7 +280,7 @@ def before(folder: pathlib.Path) -> Optional[pathlib.Path]:
     """A checkout of that commit; None, and said, where this clone does not have it."""
     tree = folder / "ansible_collections" / "qubes" / "vmconfig"
     tree.mkdir(parents=True)
-    archive = subprocess.run(["git", "archive", "--format=tar", BEFORE], cwd=str(HERE.parents[1]),
+    archive = subprocess.run(["git", "archive", "--format=tar", BEFORE], cwd=str(PROJECT),
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     if archive.returncode:
         print("(not compared with the roles of %s, which this clone does not have)" % BEFORE, flush=True)
@@ -331,7 +332,8 @@ def installing(folder: pathlib.Path, runs: int) -> Iterator[Row]:
     first = folder / "root"
     role = {"vmconfig_apply": "boot", "vmconfig_store": "file://%s/keys.json" % folder, "vmconfig_family": "Debian", "vmconfig_qube": "qube",
             "ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    tasks: List[Dict[str, Any]] = [{"name": "read", "qubes.vmconfig.qube_info": {}, "vars": {"vmconfig_destdir": "%s%d" % (first, number)}} for number in range(runs)]
+    tasks: List[Dict[str, Any]] = [
+        {"name": "read", "qubes.vmconfig.qube_info": {}, "vars": {"vmconfig_destdir": "%s%d" % (first, number)}} for number in range(runs)]
     for number in range(runs):
         root = "%s%d" % (first, number)
         tasks += [{"name": "install", "qubes.vmconfig.render": {"role": "timezone"}, "vars": {"vmconfig_destdir": root}},
@@ -342,8 +344,26 @@ def installing(folder: pathlib.Path, runs: int) -> Iterator[Row]:
     yield Row("what renders at each start, installed for the first time", "`copy` of a file of its size", 2, min(found["install"]), min(found["copy"]))
 
 
+def demo(folder: pathlib.Path, runs: int) -> Iterator[Row]:
+    """The CPU time of `make demo`, which takes its own time, so each is run once more than it has to be set up, whatever ``runs``."""
+    old = before(folder / "demo")
+    if old:
+        here, there = PROJECT, old / "ansible_collections" / "qubes" / "vmconfig"
+        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "ANSIBLE_COLLECTIONS_PATH")}
+        of = {tree: [cpu(["make", "demo"], tree, environment) for dummy in range(2)] for tree in (there, here)}
+        yield Row("`make demo`, CPU time", "that of %s" % BEFORE, 0.4, min(of[here]), min(of[there]))
+
+
+def cpu(command: List[str], folder: pathlib.Path, environment: Dict[str, str]) -> float:
+    """The seconds of user and system time of a command and of all that it starts."""
+    begin = os.times()
+    subprocess.run(command, cwd=str(folder), env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True, timeout=1800)
+    end = os.times()
+    return end.children_user + end.children_system - begin.children_user - begin.children_system
+
+
 def main() -> None:
-    parts = {part.__name__: part for part in (module, qubesdb, loop, interface, files, lookups, roles)}
+    parts = {part.__name__: part for part in (module, qubesdb, loop, interface, files, lookups, roles, demo)}
     parser = argparse.ArgumentParser(description="What the collection costs, as ratios.")
     parser.add_argument("--runs", type=int, default=5, help="alternating runs of each pair (default 5)")
     parser.add_argument("--only", choices=list(parts), action="append", help="some of the table alone")

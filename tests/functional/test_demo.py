@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import pathlib
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -36,12 +35,10 @@ def project_folder(tmp_path):
 
 
 def demonstrate(folder, store="file"):
-    """The demo's exit status, what it prints, and the seconds of CPU time that it takes."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    """The demo's exit status, and what it prints."""
     done = subprocess.run([sys.executable, "tests/demo/demo.py", "--store", store], cwd=str(folder), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, encoding="utf-8", timeout=demo.TIMEOUT, check=False)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return done.returncode, done.stdout, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return done.returncode, done.stdout
 
 
 def copied(folder, commands):
@@ -57,11 +54,9 @@ def copied(folder, commands):
 def test_it_keeps_its_promises(store, folder, request):
     if store == "xenstore":
         request.getfixturevalue("xen")
-    code, output, seconds = demonstrate(folder, store)
+    code, output = demonstrate(folder, store)
     assert code == 0, output[-3000:]
     assert len(demo.OPENING.splitlines()) + len(output.splitlines()) <= LINES, output
-    # On two processors, or on one and a half times as slow a one.
-    assert seconds < 3 * demo.SECONDS
     assert re.findall(r"(?m)^As it should be: (.*)\.$", output) == TOLD
     # The commands make it all again, without anything of what the demo has in its environment.
     shutil.rmtree(str(folder / "build" / "demo" / demo.QUBE))
@@ -77,7 +72,7 @@ def test_it_keeps_its_promises(store, folder, request):
 def test_it_ends_where_that_does_not_hold(declared, told, folder):
     declaration = folder / "examples" / "qubes.yml"
     declaration.write_text(declaration.read_text().replace(declared, told))
-    code, output, _seconds = demonstrate(folder)
+    code, output = demonstrate(folder)
     assert code == 1
     expected = "this does not hold: the diff has each key" if declared == "Europe/Warsaw" else "that command ended with 2"
     assert output.splitlines()[-1].endswith(expected)
