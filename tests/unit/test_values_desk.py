@@ -162,7 +162,8 @@ def test_what_is_no_service_is_refused():
 
 
 def test_entries_are_whole_and_have_what_their_keys_hold():
-    given = [{"name": "proxy", "dest": "/etc/proxy"}, {"name": "key", "dest": "/etc/key", "template": "key.j2", "mode": "0600", "owner": "0", "absent": "remove"}]
+    given = [{"name": "proxy", "dest": "/etc/proxy"},
+             {"name": "key", "dest": "/etc/key", "template": "key.j2", "mode": "0600", "owner": "0", "absent": "remove"}]
     assert vm_config.names({"files": given}, {"vm_config": {"proxy": "{{ x }}", "other": "y"}}, Machine())["entries"] == [
         {"name": "proxy", "dest": "/etc/proxy", "template": "file.j2", "mode": "0644", "owner": "", "group": "", "absent": "keep",
          "value": "{{ x }}", "missing": False},

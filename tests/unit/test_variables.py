@@ -12,9 +12,9 @@ import os
 
 import pytest
 import yaml
-from ansible_collections.qubes.vmconfig.plugins.module_utils._formats.every import ROLES
+from ansible_collections.qubes.vmconfig.plugins.module_utils._role import role as role_of
 from ansible_collections.qubes.vmconfig.plugins.module_utils._text import escape
-from ansible_collections.qubes.vmconfig.plugins.module_utils._wanted import wanted
+from ansible_collections.qubes.vmconfig.plugins.module_utils._values.every import ROLES
 from hypothesis import given, strategies
 
 HOME = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
@@ -32,7 +32,7 @@ def load(role, *path):
 def test_the_argument_specs_and_defaults_are_those_of_the_variables(role):
     options = load(role, "meta", "argument_specs.yml")["argument_specs"]["main"]["options"]
     defaults = load(role, "defaults", "main.yml")
-    values = ROLES[role].wanted({})
+    values = ROLES[role].values({})
     assert set(values) == set(ROLES[role].VARIABLES)
     for name, variable in ROLES[role].VARIABLES.items():
         option = options["%s_%s" % (role, name)]
@@ -78,13 +78,13 @@ def short(value):
 ], ids=short)
 def test_one_meaning_for_all_spellings(role, name, spellings, value):
     for spelling in spellings:
-        found = wanted(role, NOTHING, {name: spelling})
+        found = role_of(role, NOTHING, {name: spelling})
         assert found.refusals == [], spelling
         made = found.given[name]
         assert (made == value and type(made) is type(value)) or (value is None and not made), spelling
         assert found.variables[name] == made
         # What is kept for each start, in JSON, is taken there for the same.
-        assert wanted(role, NOTHING, json.loads(json.dumps(found.given))).given == found.given
+        assert role_of(role, NOTHING, json.loads(json.dumps(found.given))).given == found.given
 
 
 @pytest.mark.parametrize("role, name, value, says", [
@@ -136,14 +136,14 @@ def test_one_meaning_for_all_spellings(role, name, spellings, value):
     ("vm_config", "files", [{"name": "a", "dest": "/b/../c"}], "vm_config_files: the dest '/b/../c' is refused: expected an absolute path"),
     ("vm_config", "files", [{"name": "a", "dest": "/b"}, {"name": "c", "dest": "/b"}], "vm_config_files: two entries have the same dest"),
     ("vm_config", "files", [{"name": "a", "dest": "/b", "absent": "gone"}], "vm_config_files: the absent 'gone' is refused: expected keep or remove"),
-    ("vm_config", "files", [{"name": "a", "dest": "/b", "form": "x"}], "vm_config_files: the template of '/b' is refused"),
+    ("vm_config", "files", [{"name": "a", "dest": "/b", "value": "x"}], "vm_config_files: entry 1 is a mapping"),
     ("timezone", "zoen", "UTC", "the role has no variable 'timezone_zoen'; its variables are timezone_zone"),
     ("uplink", "interface", "eth0; reboot", "uplink_interface: the value 'eth0; reboot' is refused"),
     ("uplink", "ip", "10.0.0.999", "the value '10.0.0.999' is refused for what key qubes-ip would hold: expected an IPv4 address"),
     ("xkb", "keymap", "\x00", "is refused for what key qubes-keyboard would hold"),
 ], ids=short)
 def test_anything_else_is_one_error(role, name, value, says):
-    refusals = wanted(role, NOTHING, {name: value}).refusals
+    refusals = role_of(role, NOTHING, {name: value}).refusals
     assert len(refusals) == 1 and says in refusals[0], refusals
     assert refusals[0].isprintable() and len(refusals[0]) < 700
 
@@ -157,15 +157,15 @@ ANYTHING = strategies.recursive(
 @pytest.mark.parametrize("role, name", [(role, name) for role, module in ROLES.items() for name in module.VARIABLES])
 @given(value=ANYTHING)
 def test_no_value_of_a_play_ends_in_a_traceback(role, name, value):
-    for each in wanted(role, NOTHING, {name: value}).refusals:
+    for each in role_of(role, NOTHING, {name: value}).refusals:
         assert escape(each) == each
 
 
 def test_what_is_null_is_made_of_the_keys_and_what_is_empty_is_not():
     found = {**NOTHING, "config": {"timezone": "Europe/Warsaw"}}
-    assert wanted("timezone", found, {"zone": None}).variables == {"zone": "Europe/Warsaw"}
-    assert wanted("timezone", found, {"zone": None}).given == {}
-    assert wanted("timezone", found, {"zone": ""}).variables == {"zone": ""}
+    assert role_of("timezone", found, {"zone": None}).variables == {"zone": "Europe/Warsaw"}
+    assert role_of("timezone", found, {"zone": None}).given == {}
+    assert role_of("timezone", found, {"zone": ""}).variables == {"zone": ""}
 
 
 @pytest.mark.parametrize("role, variables, key, matters", [
@@ -201,6 +201,6 @@ def test_what_is_null_is_made_of_the_keys_and_what_is_empty_is_not():
 def test_the_keys_that_matter_are_those_that_are_read(role, variables, key, matters):
     config = {"network": {"mac": "00:16:3e:5e:6c:00"}}
     bad = {"config": config, "invalid": {key: {"value": "'x'", "reason": "expected y"}}, "denied": []}
-    assert wanted(role, bad, variables).refusals == (["key %s: the value 'x' is refused: expected y" % key] if matters else [])
+    assert role_of(role, bad, variables).refusals == (["key %s: the value 'x' is refused: expected y" % key] if matters else [])
     denied = {"config": config, "invalid": {}, "denied": [key]}
-    assert wanted(role, denied, variables).refusals == (["key %s: it may not be read here" % key] if matters else [])
+    assert role_of(role, denied, variables).refusals == (["key %s: it may not be read here" % key] if matters else [])

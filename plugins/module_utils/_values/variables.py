@@ -167,12 +167,12 @@ def _monitors(value: Any) -> Any:
     return [dict(each) if isinstance(each, Mapping) else each for each in found]
 
 
-_ENTRY = ("name", "dest", "template", "owner", "group", "mode", "absent", "form")
+_ENTRY = ("name", "dest", "template", "owner", "group", "mode", "absent")
 _REQUIRED = ("name", "dest")
 
 
 def _entries(value: Any) -> List[Dict[str, str]]:
-    expected = "a list of dictionaries with %s and perhaps %s" % (", ".join(_REQUIRED), ", ".join(_ENTRY[2:-1]))
+    expected = "a list of dictionaries with %s and perhaps %s" % (", ".join(_REQUIRED), ", ".join(_ENTRY[2:]))
     found = []
     for number, entry in enumerate(_list(value, expected), 1):
         if not isinstance(entry, Mapping) or not set(_REQUIRED) <= set(entry) <= set(_ENTRY):
