@@ -5,47 +5,28 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 
-import yaml
 from ansible_collections.qubes.vmconfig.plugins.module_utils._machine import Machine
+from ansible_collections.qubes.vmconfig.plugins.module_utils._role import names
+from ansible_collections.qubes.vmconfig.plugins.module_utils._values.every import ROLES
 from ansible_collections.qubes.vmconfig.plugins.plugin_utils._rendering import Table, Templates
+from ansible_collections.qubes.vmconfig.plugins.plugin_utils._tables import rows, stock
 
 HOME = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 
 
-class _Loader(yaml.SafeLoader):
-    """With Ansible's own tag."""
-
-
-_Loader.add_constructor("!unsafe", lambda loader, node: loader.construct_scalar(node))
-
-
-def files_of(role, config=None, given=None, machine=Machine("Debian"), asked=None, own=None, with_start=False):
+def files_of(role, config=None, given=None, machine=Machine("Debian"), asked=None, own=None):
     """The files for the ``config`` of keys_info, variables that a play gave, what the machine said, and templates of a user's; by their paths."""
-    module = importlib.import_module("ansible_collections.qubes.vmconfig.plugins.module_utils._values." + role)
     config = config or {}
-    variables = {**module.values(config), **(given or {}), **(asked or {})}
-    more = module.names(variables, config, machine) if hasattr(module, "names") else {}
-    names = {**variables, **more, "config": config, "machine": machine, "ansible_managed": "Ansible managed"}
-    with open(os.path.join(HOME, "roles", role, "vars", "main.yml"), encoding="utf-8") as stream:
-        rows = yaml.load(stream, _Loader)["__%s_files" % role]
-    return {file.dest: file for file in Table(role, rows, Templates(_stock(role), own)).files(names, with_start)}
+    variables = {**ROLES[role].values(config), **(given or {}), **(asked or {})}
+    found = names(role, variables, config, machine, "Ansible managed")
+    return {file.dest: file for file in Table(role, rows(role), Templates(stock(), own)).files(found)}
 
 
 def texts(files):
     """The text of each file that is to be there."""
     return {dest: file.text for dest, file in files.items() if file.text is not None}
-
-
-def _stock(role):
-    folder = os.path.join(HOME, "roles", role, "templates")
-    found = {}
-    for name in os.listdir(folder) if os.path.isdir(folder) else []:
-        with open(os.path.join(folder, name), encoding="utf-8") as stream:
-            found["%s/%s" % (role, name)] = stream.read()
-    return found
 
 
 def tree(role, name):

@@ -1,0 +1,68 @@
+# Copyright (c) 2026, qubes.vmconfig contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The files of the time zone and the resolvers: which there are, and their texts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from ansible_collections.qubes.vmconfig.plugins.module_utils import _role
+from ansible_collections.qubes.vmconfig.plugins.module_utils._machine import Machine
+from rolefiles import files_of, texts, tree
+
+DNS = {"network": {"dns": ["10.139.1.1", "10.139.1.2"]}}
+# What the trees have beside what is written.
+BESIDE = {"/usr/share/systemd/kbd-model-map", "/etc/systemd/resolved.conf"}
+
+
+@pytest.mark.parametrize("expected, config, machine", [
+    ("r4", {"timezone": "Asia/Tokyo"}, Machine("Debian", sysconfig=True)),
+    ("r2", {"timezone": "UTC", "vm_config": {"timezone": "Europe/Warsaw"}}, Machine("Debian")),
+    ("fedora", {"timezone": "Asia/Tokyo"}, Machine("RedHat", sysconfig=True)),
+    ("", {"timezone": "Asia/Tokyo"}, Machine("RedHat")),
+    ("", {"timezone": "Asia/Tokyo"}, Machine("Archlinux", sysconfig=True)),
+])
+def test_the_files_of_a_zone(expected, config, machine):
+    files = files_of("timezone", config, machine=machine)
+    assert texts(files) == (tree("timezone", expected) if expected else {})
+    zone = config.get("vm_config", config)["timezone"]
+    assert files["/etc/localtime"].link == "../usr/share/zoneinfo/" + zone
+    assert all(file.agent and tuple(file.protected_by) == ("/etc/timezone", "/etc/localtime") for file in files.values())
+
+
+@pytest.mark.parametrize("expected, config, machine", [
+    ("r4", DNS, Machine("Debian")),
+    ("r4", {**DNS, "services": {"network-manager": True}}, Machine("Debian")),
+    ("r4", {**DNS, "services": {"network-manager": False}, "vm_type": "NetVM"}, Machine("Debian")),
+    ("disabled", {**DNS, "services": {"disable-dns-server": True}}, Machine("RedHat")),
+    ("resolved", DNS, Machine("RedHat", resolved=True)),
+    ("resolved", {**DNS, "services": {"network-manager": False}, "vm_type": "NetVM"}, Machine("RedHat", resolved=True, network_manager=True)),
+    ("resolved-none", {**DNS, "services": {"disable-dns-server": True}}, Machine("Archlinux", resolved=True)),
+    ("manager", {**DNS, "services": {"network-manager": True}}, Machine("RedHat", resolved=True, network_manager=True)),
+    ("manager-none", {**DNS, "services": {"network-manager": True, "disable-dns-server": True}}, Machine("Debian", network_manager=True)),
+    ("manager-one", {"network": {"dns": ["10.137.2.1"]}, "vm_type": "NetVM"}, Machine("Debian", network_manager=True)),
+])
+def test_the_files_of_resolvers(expected, config, machine):
+    there = tree("resolver", expected)
+    beside = BESIDE | ({"/etc/resolv.conf"} if expected.startswith("manager") else set())
+    files = files_of("resolver", config, machine=machine)
+    assert texts(files) == {path: text for path, text in there.items() if path not in beside}
+    assert all(file.agent for file in files.values())
+
+
+@pytest.mark.parametrize("role", ["timezone", "resolver"])
+def test_without_keys_there_is_nothing_to_write(role):
+    assert files_of(role, machine=Machine("Debian", resolved=True, network_manager=True, sysconfig=True)) == {}
+
+
+def test_what_makes_a_role_of_keys_needs_nothing_but_the_standard_library():
+    # As at a start: no site packages, no Ansible.
+    collection = _role.__file__.rpartition("/plugins/")[0]
+    code = ("import sys; sys.path.insert(0, %r); import plugins.module_utils._role, plugins.module_utils._asking; "
+            "assert not any('ansible' in name for name in sys.modules)" % collection)
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], check=True, cwd=os.sep)
