@@ -16,12 +16,12 @@ from ansible_collections.qubes.vmconfig.plugins.plugin_utils._tables import rows
 HOME = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 
 
-def files_of(role, config=None, given=None, machine=Machine("Debian"), asked=None, own=None):
+def files_of(role, config=None, given=None, machine=Machine("Debian"), asked=None, own=None, with_start=False):
     """The files for the ``config`` of keys_info, variables that a play gave, what the machine said, and templates of a user's; by their paths."""
     config = config or {}
     variables = {**ROLES[role].values(config), **(given or {}), **(asked or {})}
     found = names(role, variables, config, machine, "Ansible managed")
-    return {file.dest: file for file in Table(role, rows(role), Templates(stock(), own)).files(found)}
+    return {file.dest: file for file in Table(role, rows(role), Templates(stock(), own)).files(found, with_start)}
 
 
 def texts(files):
