@@ -190,7 +190,8 @@ from ansible_collections.qubes.vmconfig.plugins.module_utils._text import escape
 from ansible_collections.qubes.vmconfig.plugins.module_utils._filespec import File
 
 KINDS = ("src", "content", "content_base64", "link", "absent")
-SYSTEMD, UNITS = "/run/systemd/system", "/etc/systemd/system/"
+SYSTEMD = "/run/systemd/system"
+UNITS = "/etc/systemd/system/"
 RELOAD = 60
 
 
