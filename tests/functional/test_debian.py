@@ -191,4 +191,4 @@ def test_an_appvm_with_the_agent_renders_by_a_hook_in_what_it_keeps(qube):
     # And all of it is taken away again.
     code, text = qube.play("apply", vmconfig_apply="boot", vmconfig_take_over=True, vmconfig_boot="absent")
     assert code == 0, text
-    assert qube.run("find", "/rw/config", "-name", "qubes-vmconfig.rc", "-o", "-name", "_boot.py", "-o", "-name", "*.json") == ""
+    assert qube.run("find", "/rw/config", "-name", "qubes-vmconfig.rc", "-o", "-name", "*.pyz", "-o", "-name", "*.json") == ""

@@ -16,6 +16,7 @@ import subprocess
 import pytest
 from ansible.release import __version__ as core
 from playing import keys_info, play
+from starting import RENDERER, install
 
 COLLECTION = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 OLD = ["2.7", "3.6", "3.7"]
@@ -75,8 +76,9 @@ def test_a_task_says_so(tmp_path, version):
         assert result["msg"].startswith("qubes.vmconfig needs Python 3.8 or newer on the target, and so does this ansible-core; "), result
 
 
-@pytest.mark.parametrize("version", ["3.6", "3.7"])
-def test_a_start_says_so(version):
-    done = run([interpreter(version), "-I", "-B", os.path.join(COLLECTION, "roles", "read_keys", "files", "__main__.py")])
+@pytest.mark.parametrize("version", OLD)
+def test_a_start_says_so(tmp_path, version):
+    install(tmp_path)
+    done = run([interpreter(version), "-E", "-B", str(tmp_path / RENDERER)])
     assert done.returncode == 1 and done.stderr.startswith("qubes-vmconfig: nothing was rendered: it needs Python 3.8 or newer, and ")
     assert len(done.stderr.splitlines()) == 1

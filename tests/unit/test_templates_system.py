@@ -55,9 +55,10 @@ def test_the_files_of_resolvers(expected, config, machine):
     assert all(file.agent for file in files.values())
 
 
-@pytest.mark.parametrize("role", ["timezone", "resolver"])
-def test_without_keys_there_is_nothing_to_write(role):
-    assert files_of(role, machine=Machine("Debian", resolved=True, network_manager=True, sysconfig=True)) == {}
+def test_resolved_and_networkmanager_are_left_to_an_agent_that_is_not_taken_over():
+    manages = {**DNS, "services": {"network-manager": True}}
+    for machine, config, there in (({"resolved": True}, DNS, {"/etc/resolv.conf"}), ({"network_manager": True}, manages, set())):
+        assert set(files_of("resolver", config, machine=Machine("Debian", agent=True, leaves=True, **machine))) == there
 
 
 def test_what_makes_a_role_of_keys_needs_nothing_but_the_standard_library():
