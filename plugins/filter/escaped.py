@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-name: shown
-short_description: A text that a terminal may show
+name: escaped
+short_description: Text, escaped for a terminal
 version_added: 0.1.0
 description:
   - Escapes control, bidirectional and other invisible characters, and puts the text on one line.
@@ -23,7 +23,7 @@ options:
 EXAMPLES = r"""
 - name: Say what a program said
   ansible.builtin.debug:
-    msg: "{{ 'two\nlines' | qubes.vmconfig.shown }}"
+    msg: "{{ 'two\nlines' | qubes.vmconfig.escaped }}"
 """
 
 RETURN = r"""
@@ -39,4 +39,4 @@ class FilterModule:
     """The filter of this file."""
 
     def filters(self):
-        return {"shown": lambda text: escape(str(text))}
+        return {"escaped": lambda text: escape(str(text))}

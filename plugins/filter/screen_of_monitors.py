@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-name: screen
+name: screen_of_monitors
 short_description: The screen that some monitors make
 version_added: 0.1.0
 description:
@@ -31,7 +31,7 @@ options:
 EXAMPLES = r"""
 - name: How much video memory two monitors need
   ansible.builtin.debug:
-    msg: "{{ ('1920x1080+0+0 1280x1024+1920+0' | qubes.vmconfig.screen).memory }} KiB"
+    msg: "{{ ('1920x1080+0+0 1280x1024+1920+0' | qubes.vmconfig.screen_of_monitors).memory }} KiB"
 """
 
 RETURN = r"""
@@ -69,4 +69,4 @@ class FilterModule:
     """The filter of this file."""
 
     def filters(self):
-        return {"screen": screen}
+        return {"screen_of_monitors": screen}

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 DOCUMENTATION = r"""
-name: misnamed
+name: misnamed_variables
 short_description: Which variables look like those of this collection and are not
 version_added: 0.1.0
 description:
@@ -27,7 +27,7 @@ EXAMPLES = r"""
     that: mistakes | length == 0
     fail_msg: "{{ mistakes | join('; ') }}"
   vars:
-    mistakes: "{{ {inventory_hostname: query('ansible.builtin.varnames', '^(vmconfig|xkb)_')} | qubes.vmconfig.misnamed }}"
+    mistakes: "{{ {inventory_hostname: query('ansible.builtin.varnames', '^(vmconfig|xkb)_')} | qubes.vmconfig.misnamed_variables }}"
 """
 
 RETURN = r"""
@@ -44,4 +44,4 @@ class FilterModule:
     """The filter of this file."""
 
     def filters(self):
-        return {"misnamed": misnamed}
+        return {"misnamed_variables": misnamed}
