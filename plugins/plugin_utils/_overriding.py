@@ -38,10 +38,14 @@ class Own:
     @staticmethod
     def _of_play(action: Any) -> str:
         folder = action.text("vmconfig_templates")
-        path = action._loader.path_dwim(folder) if folder else ""
-        if folder and not os.path.isdir(path):
+        if not folder:
+            return ""
+        # Beside the playbook, or, as that may be one of this collection, where the user is.
+        paths = list(dict.fromkeys([action._loader.path_dwim(folder), os.path.abspath(os.path.expanduser(folder))]))
+        path = next((each for each in paths if os.path.isdir(each)), None)
+        if path is None:
             raise Refused("vmconfig_templates is %s; expected a directory on the controller, with ROLE/NAME.j2 in it. There is no %s" % (
-                show(folder), show(path)))
+                show(folder), " and no ".join(map(show, paths))))
         return path
 
     def _take(self, name: str) -> bool:
