@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Sequence
+from typing import Any, Dict, Optional, Sequence
 
 from ansible_collections.qubes.vmconfig.plugins.module_utils._errors import Refused
 from ansible_collections.qubes.vmconfig.plugins.module_utils._filespec import File

@@ -106,16 +106,19 @@ class RoleAction(PlayAction):
 
     def read(self, qubes: Sequence[str], source: str) -> Dict[str, Any]:
         """Reads the keys of some qubes of the host's store, and remembers them."""
-        result = self.execute("keys_info", qubes=list(qubes), store=self._store())
+        store = self._store()
+        result = self.execute("keys_info", qubes=list(qubes), **({} if store is None else {"store": store}))
         for qube, found in result["qubes"].items():
             self.memory.put(found, "keys", source, qube)
         return result["qubes"]
 
-    def _store(self) -> str:
-        """The store of the host that is reached, which with ``delegate_to`` is not the play's."""
+    def _store(self) -> Optional[str]:
+        """The store of the host that is reached, which with ``delegate_to`` is not the play's; None where only its environment may name one."""
         delegated = self._task.delegate_to
-        store = self.play_variables.get("ansible_delegated_vars", {}).get(delegated, {}).get("vmconfig_store") if delegated else None
-        return str(self._templar.template(store)) if store is not None else "auto" if delegated else self.text("vmconfig_store", "auto")
+        if not delegated:
+            return self.text("vmconfig_store") or None
+        store = self.play_variables.get("ansible_delegated_vars", {}).get(delegated, {}).get("vmconfig_store")
+        return None if store is None else str(self._templar.template(store))
 
     # -- what must not be --
 

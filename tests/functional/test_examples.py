@@ -233,8 +233,8 @@ def coming_from(lab, folder):
 
 def page_of_roles(lab, folder):
     """It shows the tasks of a role of one's own."""
-    tasks, = blocks("docs/roles.md")
-    for path, text in (("tasks/main.yml", tasks), ("templates/qube.issue.j2", "{{ ansible_managed }}: {{ read_keys_config.name }}\n")):
+    dummy, tasks = blocks("docs/roles.md")
+    for path, text in (("tasks/main.yml", tasks), ("templates/qube.issue.j2", "{{ ansible_managed }}: {{ config.name }}\n")):
         (folder / "roles/own" / path).parent.mkdir(parents=True)
         (folder / "roles/own" / path).write_text(text)
     (folder / "site.yml").write_text("- hosts: work\n  gather_facts: false\n  roles: [own]\n")
@@ -261,7 +261,7 @@ def page_of_role(role):
                      "vars": {"vmconfig_destdir": str(folder / "root"), **FAMILY}}
         said = ran(run(folder, "site.yml", inventory, ["-v"]))
         # What was read is all that read_keys has to show.
-        assert '"timezone": "Asia/Tokyo"' in said
+        assert role != "read_keys" or '"timezone": "Asia/Tokyo"' in said
         assert_rendered(folder / "root", roles=[role])
 
     return page
@@ -299,7 +299,21 @@ def page_of_services(lab, folder):
     inventory = {"children": {"qubes": {"hosts": {"work": {"vmconfig_store": lab.guest(7).url}}}},
                  "vars": {"vmconfig_destdir": str(folder / "root"), **FAMILY}}
     ran(run(folder, "site.yml", inventory))
-    assert files_of(folder / "root") == {"run/qubes-service/cups": ""}
+    # What a key names, and what is on by default in such a qube.
+    assert files_of(folder / "root") == dict.fromkeys(["run/qubes-service/" + name for name in ("cups", "meminfo-writer", "qubes-update-check")], "")
+
+
+def page_of_boot(lab, folder):
+    """It takes away what another role has installed."""
+    (folder / "install.yml").write_text("- hosts: qubes\n  gather_facts: false\n  roles: [qubes.vmconfig.timezone]\n  vars: {vmconfig_apply: boot}\n")
+    (folder / "site.yml").write_text(blocks("roles/boot/README.md")[0])
+    give(lab, 7, RENDERED)
+    inventory = {"children": {"qubes": {"hosts": {"work": {"vmconfig_store": lab.guest(7).url}}}},
+                 "vars": {"vmconfig_destdir": str(folder / "root"), **FAMILY}}
+    ran(run(folder, "install.yml", inventory))
+    assert "usr/lib/qubes-vmconfig/play.json" in {os.path.relpath(path, folder / "root") for path in (folder / "root").rglob("*.json")}
+    ran(run(folder, "site.yml", inventory))
+    assert files_of(folder / "root") == {}
 
 
 def page_of_vm_config(lab, folder):
@@ -310,7 +324,7 @@ def page_of_vm_config(lab, folder):
     (folder / "site.yml").write_text(playbook)
     (folder / "client.yml").write_text(client.replace("owner: user", "owner: " + me).replace("group: user", "group: " + group))
     (folder / "templates").mkdir()
-    (folder / "templates" / "config.json.j2").write_text(re.findall(r"(?m)^```\n(.*\{\{ value \}\}.*\n)```$", (ROOT / page).read_text())[0])
+    (folder / "templates" / "config.json.j2").write_text(re.findall(r"(?m)^```jinja\n(.*\{\{ value \}\}.*\n)```$", (ROOT / page).read_text())[0])
     give(lab, 7, {**RENDERED, "vm-config/proxy": "http://10.137.0.1:3128", "vm-config/SD_SUBMISSION_KEY_FPR": "65A1B5FF"})
     host = {"vmconfig_store": lab.guest(7).url}
     inventory = {"children": {"qubes": {"hosts": {"work": host}}}, "hosts": {"sd-app": host}, "vars": {"vmconfig_destdir": str(folder / "root"), **FAMILY}}
@@ -340,6 +354,7 @@ RUNS = {
     "docs/coming-from.md": coming_from,
     "docs/roles.md": page_of_roles,
     "docs/stores.md": page_of_stores,
+    "roles/boot/README.md": page_of_boot,
     "roles/dns_redirect/README.md": page_of_network("dns_redirect", REDIRECT),
     "roles/display/README.md": page_of_role("display"),
     "roles/read_keys/README.md": page_of_role("read_keys"),

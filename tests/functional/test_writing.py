@@ -287,7 +287,8 @@ def test_a_role_of_ones_own_renders_texts_as_they_are(tmp_path):
         (own / folder).mkdir(parents=True)
     for name, text in TEXTS.items():
         (own / "templates" / (name + ".j2")).write_text(text, encoding="utf-8")
-    (own / "templates/managed.j2").write_text("# {{ ansible_managed }}\n{% if true %}\n{{ number }} {{ config.timezone }} {{ read_keys_found.config.timezone }} {{ machine.family }}\n{% endif %}\n")
+    (own / "templates/managed.j2").write_text(
+        "# {{ ansible_managed }}\n{% if true %}\n{{ number }} {{ config.timezone }} {{ read_keys_found.config.timezone }} {{ machine.family }}\n{% endif %}\n")
     files = [{"dest": "/etc/own/" + name, "src": name + ".j2"} for name in [*TEXTS, "managed"]] + [
         {"dest": "/etc/own/content", "content": "{{ '[1]' }}", "mode": "0600"},
         {"dest": "/etc/own/link", "link": "content"}, {"dest": "/etc/own/gone", "absent": True}]
