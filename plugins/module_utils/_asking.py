@@ -4,7 +4,8 @@
 
 # Private to the qubes.vmconfig collection: it may change at any time.
 
-"""What only the machine itself can say of a role's values: whether it has a zone, and what a keyboard comes to there.
+"""What only the machine itself can say of a role's values: whether it has a zone, what a keyboard comes to there, and what its
+``/etc/hosts`` says.
 
 A play asks through a module, a start asks the same function.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
 
-from . import _zoneinfo
+from . import _hosts, _zoneinfo
 from ._text import cut, escape, show
 from ._xkb.keyboard import asked as keyboard_asked
 
@@ -42,11 +43,16 @@ def question(role: str, variables: Mapping[str, Any], root: str, family: str) ->
     if role == "xkb" and (variables["layout"] or variables["keymap"]):
         options = {**{name: variables[name] for name in ("model", "layout", "variant", "options", "keymap")}, "destdir": root, "family": family}
         return Question("xkb_keymap", options, lambda: keyboard_asked(variables, root, family))
+    if role == "hostname" and variables["name"]:
+        options = {"name": variables["name"], "root": root, "family": family}
+        return Question("hosts_info", options, lambda: {"text": _hosts.hosts(root, variables["name"], family)})
     return None
 
 
 def answer(role: str, variables: Mapping[str, Any], result: Mapping[str, Any]) -> Answer:
     """What the result means."""
+    if role == "hostname":
+        return Answer({"hosts": result["text"]}, [], [])
     reason = result["objection"] if role == "timezone" else result["refusal"]
     value = variables["zone"] if role == "timezone" else variables["keymap"] or "+".join([variables[name] for name in ("layout", "variant", "options")])
     refusals = ["the value %s is refused: %s" % (show(value), cut(escape(reason)))] if reason else []

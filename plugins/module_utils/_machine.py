@@ -24,8 +24,9 @@ _RESOLVED = (_UNITS + "dbus-org.freedesktop.resolve1.service", _UNITS + "sysinit
              _UNITS + "multi-user.target.wants/systemd-resolved.service")
 _NETWORKD = _UNITS + "multi-user.target.wants/systemd-networkd.service"
 _NETWORK_MANAGER = ("/usr/sbin/NetworkManager", "/usr/bin/NetworkManager")
+_HOSTNAME = ("/usr/bin/hostname", "/bin/hostname")
 _IFUPDOWN, _SYSCONFIG, _SYSTEMD = "/sbin/ifup", "/etc/sysconfig", "/run/systemd/system"
-PROBED = (*_RESOLVED, _NETWORKD, *_NETWORK_MANAGER, _IFUPDOWN, _SYSCONFIG, _SYSTEMD)
+PROBED = (*_RESOLVED, _NETWORKD, *_NETWORK_MANAGER, *_HOSTNAME, _IFUPDOWN, _SYSCONFIG, _SYSTEMD)
 """The paths that tell what is on a machine."""
 
 
@@ -45,6 +46,8 @@ class Machine(NamedTuple):
     systemd: bool = False
     # /etc/sysconfig is a directory.
     sysconfig: bool = False
+    # The program hostname is there.
+    hostname: bool = False
     # A unit of systemd renders this role at each start.
     starts: bool = False
 
@@ -56,7 +59,7 @@ def machine(kind: Callable[[str], str], name: str, agent: bool, take_over: bool)
 
     return Machine(
         name, agent, agent and not take_over, any_of(_NETWORK_MANAGER), bool(kind(_NETWORKD)), any_of(_RESOLVED), bool(kind(_IFUPDOWN)),
-        kind(_SYSTEMD) == "dir", kind(_SYSCONFIG) == "dir")
+        kind(_SYSTEMD) == "dir", kind(_SYSCONFIG) == "dir", any_of(_HOSTNAME))
 
 
 def family(tree: Tree) -> str:

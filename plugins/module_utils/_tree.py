@@ -14,7 +14,7 @@ import os
 import stat
 from typing import Iterator, List, NamedTuple, Tuple
 
-from ._errors import VmconfigError
+from ._errors import Refused, VmconfigError
 from ._text import show
 
 MOST = 1 << 20
@@ -67,6 +67,15 @@ class Tree:
         except OSError as error:
             raise self._unread(path, error) from None
         return content.decode("utf-8", "surrogateescape")
+
+    def read_utf8(self, path: str) -> str:
+        """The same, to be written again in part; ``Refused`` where it is not UTF-8, which a module cannot hand to the controller."""
+        text = self.read(path)
+        try:
+            text.encode("utf-8")
+        except UnicodeError:
+            raise Refused("%s is not UTF-8, so its other lines cannot be kept" % path) from None
+        return text
 
     def remove(self, path: str) -> None:
         """Takes a folder away with all that is in it; no link in it is followed. ``OSError`` where that cannot be."""

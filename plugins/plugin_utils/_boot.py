@@ -24,6 +24,7 @@ from ..module_utils import _inspect
 from ..module_utils._asking import answer, question
 from ..module_utils._errors import VmconfigError
 from ..module_utils._files import read_file
+from ..module_utils._live import hostname
 from ..module_utils._machine import AGENT, kept, machine
 from ..module_utils._placing import Place, Rules, settle
 from ..module_utils._role import names, role
@@ -128,6 +129,9 @@ def _render(name: str, part: Mapping[str, Any], stock: Mapping[str, Any], place:
     table = Table(name, stock["tables"][name], Templates(stock["templates"], part["templates"]))
     files = table.files(names(name, variables, found["config"], there, part["managed"]))
     settle(place, files, Rules(place.protected(), part["take_over"], agent, kept(found["config"])))
+    # The kernel alone can be told without a program, and where the agent no longer does it, nobody else would.
+    if name == "hostname" and place.root == "/" and not there.leaves and "/etc/hostname" not in place.protected() and hostname.missing(variables).differing:
+        hostname.set_all(variables)
 
 
 def _asked(name: str, variables: Mapping[str, Any], root: str, family: str) -> Dict[str, Any]:

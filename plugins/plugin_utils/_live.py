@@ -16,8 +16,8 @@ from ..module_utils._values.dns_redirect import settings
 class Live(NamedTuple):
     """A role's module, whose options are the role's variables, less those that a machine which runs is asked in place of.
 
-    ``concerns`` says whether variables want anything of it, ``answers`` are the parts of its result that become variables, and ``nothing`` is its
-    result where there is nothing to do.
+    ``concerns`` says whether variables want anything of it, ``answers`` are the parts of its result that become variables, ``nothing`` is its result
+    where there is nothing to do, and ``protected_by`` is the name of the file that protects it from being set.
     """
 
     module: str
@@ -25,6 +25,7 @@ class Live(NamedTuple):
     concerns: Callable[[Mapping[str, Any]], bool]
     answers: Tuple[str, ...]
     nothing: Mapping[str, Any]
+    protected_by: str = ""
 
     def options(self, variables: Mapping[str, Any]) -> Dict[str, Any]:
         """The module's options."""
@@ -35,5 +36,6 @@ _NOTHING: Dict[str, Any] = {"changed": False, "differing": [], "left": ""}
 LIVE: Dict[str, Live] = {
     "dns_redirect": Live("dns_redirect_set", {"default_upstreams": []}, lambda variables: bool(variables["addresses"] or settings(variables)),
                          ("upstreams",), {**_NOTHING, "upstreams": []}),
+    "hostname": Live("hostname_set", {}, lambda variables: bool(variables["name"]), (), {"changed": False, "differing": []}, "/etc/hostname"),
     "uplink": Live("uplink_set", {}, lambda variables: bool(variables["ip"] or variables["ip6"]), (), {**_NOTHING, "interface": "", "commands": []}),
 }

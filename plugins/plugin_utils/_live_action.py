@@ -28,11 +28,11 @@ class LiveAction(RoleAction):
         self.begin()
         self.refuse_in_a_template()
         variables = self.role(self.ROLE, ask=False, given=self._given(live)).variables
-        if not live.concerns(variables):
+        if not self.concerns(live, variables):
             return dict(live.nothing)
         leaves = self.seen.machine.leaves
         found = self._found(live, variables, leaves)
-        differing, more = found["differing"], ["%s: %s" % (escape(self.host), found["left"])] if found["left"] else []
+        differing, more = found["differing"], ["%s: %s" % (escape(self.host), found["left"])] if found.get("left") else []
         self.note(self.ROLE, *([[], differing] if leaves else [differing]))
         if leaves:
             found.pop("diff", None)

@@ -19,7 +19,7 @@ from ..module_utils._machine import FAMILIES, PROBED, Machine, is_template, is_v
 from ..module_utils._role import names, role, sentences
 from ..module_utils._text import cut, escape, show
 from ..module_utils._values.every import ROLES
-from ._live import LIVE
+from ._live import LIVE, Live
 from ._play_action import PlayAction
 from ._starting import installed_at
 from ._tables import seen_of_all
@@ -171,15 +171,21 @@ class RoleAction(PlayAction):
             raise self._refused(refusals)
         notes: List[str] = []
         asked = question(name, variables, self.destdir or "/", place.family) if ask else None
+        more: Dict[str, Any] = {}
         if asked:
             answered = answer(name, variables, self._asked_once(asked))
             if answered.refusals:
                 raise self._refused(["%s: %s" % (self._source(name, mine.given), refusal) for refusal in answered.refusals])
-            variables, notes = {**variables, **answered.names}, answered.notes
-        if ask and live and live.concerns(variables):
+            more, notes = answered.names, answered.notes
+        if ask and live and self.concerns(live, variables):
             running = self.compared(name, variables)
-            variables = {**variables, **{each: running[each] for each in live.answers}}
+            more = {**more, **{each: running[each] for each in live.answers}}
+        variables = {**variables, **more}
         return RoleOnHost(variables, names(name, variables, found["config"], place, self.managed), mine.given, notes)
+
+    def concerns(self, live: Live, variables: Mapping[str, Any]) -> bool:
+        """Whether what runs is to be as the variables say."""
+        return live.concerns(variables) and live.protected_by not in self.seen.place["protected"]
 
     def compared(self, name: str, variables: Mapping[str, Any]) -> Dict[str, Any]:
         """What the module of a role would set of what runs. It is remembered for the task that sets it."""

@@ -100,7 +100,24 @@ def test_a_service_that_is_on_has_an_empty_file_and_one_that_is_off_has_none():
 @pytest.mark.parametrize("expected, config", [
     ("r4", {"type": "AppVM", "vm_type": "AppVM", "persistence": "rw-only", "services": {"cups": True, "getty@tty": True}}),
     ("r2", {"vm_type": "AppVM"}),
-    ("r3", {"vm_type": "AppVM", "persistence": "full", "services": {"cups": False}}),
+    ("r3", {"vm_type": "AppVM", "persistence": "rw-only", "services": {"cups": False}}),
 ])
 def test_the_files_of_services_are_those_that_the_role_writes(expected, config):
     assert texts(files_of("services", config)) == tree("services", expected)
+
+
+@pytest.mark.parametrize("config, there", [
+    ({"vm_type": "AppVM", "persistence": "rw-only"}, ["persistent-rw-only", "this-is-appvm"]),
+    ({"vm_type": "NetVM", "persistence": "full"}, ["persistent-full", "this-is-netvm"]),
+    ({"vm_type": "ProxyVM", "persistence": "none"}, ["persistent-none", "this-is-proxyvm"]),
+    ({"vm_type": "TemplateVM"}, ["this-is-templatevm"]),
+    # A type without a flag.
+    ({"vm_type": "DisposableVM"}, []),
+    ({}, []),
+])
+def test_the_flags_say_what_the_qube_is(config, there):
+    flags = {dest[len("/run/qubes/"):]: file for dest, file in files_of("services", config, {"states": {}}).items()}
+    assert sorted(flag for flag, file in flags.items() if not file.absent) == there
+    assert all(file.text == "" for file in flags.values() if not file.absent)
+    # What a key says nothing of is left alone.
+    assert len(flags) == 4 * ("vm_type" in config) + 3 * ("persistence" in config)

@@ -17,10 +17,10 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Dict
 
-from . import display, dns_redirect, resolver, services, timezone, uplink, vm_config, xkb
+from . import display, dns_redirect, hostname, resolver, services, timezone, uplink, vm_config, xkb
 
 ROLES: Dict[str, ModuleType] = {
-    "display": display, "dns_redirect": dns_redirect, "resolver": resolver, "services": services, "timezone": timezone,
-    "uplink": uplink, "vm_config": vm_config, "xkb": xkb,
+    "display": display, "dns_redirect": dns_redirect, "hostname": hostname, "resolver": resolver, "services": services,
+    "timezone": timezone, "uplink": uplink, "vm_config": vm_config, "xkb": xkb,
 }
 """The module of each role that renders files."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any, Dict, List, Mapping, Sequence, Tuple
 
-from .._errors import Refused
 from .._tree import Tree
 
 VCONSOLE = "/etc/vconsole.conf"
@@ -31,13 +30,7 @@ def console(names: Mapping[str, str], tree: Tree) -> Dict[str, Any]:
 
 
 def _kept(tree: Tree) -> List[str]:
-    text = tree.read(VCONSOLE)
-    try:
-        text.encode("utf-8")
-    except UnicodeError:
-        # A module can say nothing else to the controller.
-        raise Refused("%s is not UTF-8, so its other lines cannot be kept" % VCONSOLE) from None
-    return [line for line in text.split("\n") if line and line.partition("=")[0].strip() not in _OURS]
+    return [line for line in tree.read_utf8(VCONSOLE).split("\n") if line and line.partition("=")[0].strip() not in _OURS]
 
 
 def _keymap(names: Mapping[str, str], tree: Tree) -> str:
