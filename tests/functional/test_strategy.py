@@ -12,6 +12,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import textwrap
 
 import dom0lab
 import pytest
@@ -19,7 +20,7 @@ from machines import NETVM
 from playing import command, environment, run
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-ROLES = ["timezone", "xkb", "uplink", "resolver", "services", "dns_redirect", "vm_config", "display"]
+ROLES = ["timezone", "hostname", "xkb", "uplink", "resolver", "services", "dns_redirect", "vm_config", "display"]
 QUBE = {"qubes-vm-type": "AppVM", "qubes-timezone": "Asia/Tokyo", "qubes-primary-dns": "10.139.1.1", "qubes-secondary-dns": "10.139.1.2"}
 QUBES = ["work", "personal", "anon-whonix"]
 PASSWORD = "a password of the tests"
@@ -99,6 +100,14 @@ def test_the_playbook_of_the_readme(tmp_path):
     assert keys["work"]["qubes-service/cups"] == "1"
     for qube in QUBES:
         assert "QUBESOS [disp-mgmt-%s: PLAY Each qube renders its files from what it sees]" % qube in said
+
+
+def test_templates_in_a_role_of_ones_own_go_along(tmp_path):
+    tasks, = re.findall(r"(?ms)^  ```yaml\n(.*?)^  ```$", (ROOT / "docs" / "dom0.md").read_text())
+    play = [{"name": "Render", "hosts": "qubes", "gather_facts": False, "roles": ["ours", "qubes.vmconfig.timezone"]}]
+    tree, dummy, dummy = both(tmp_path, None, "site.yml", write={
+        "roles/ours/tasks/main.yml": textwrap.dedent(tasks), "roles/ours/templates/timezone/timezone.j2": "# ours\n{{ zone }}\n", "site.yml": json.dumps(play)})
+    assert tree["work/etc/timezone"] == "# ours\nAsia/Tokyo\n"
 
 
 def test_the_example_for_dom0(dom0):
