@@ -31,13 +31,15 @@ def test_a_file_is_a_template_a_row_and_a_case(tmp_path):
             stream.write(more)
 
     env = {**environment(ANSIBLE_COLLECTIONS_PATH=str(tmp_path), PYTHONDONTWRITEBYTECODE="1"), "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_templates_system.py", "-k", "login"], cwd=str(mine / "tests/unit"),
-                          env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_templates_system.py", "-k", "login"]
+    done = subprocess.run(command, cwd=str(mine / "tests/unit"), env=env,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False, encoding="utf-8")
     assert done.returncode == 0 and " passed" in done.stdout, done.stdout[-3000:]
 
     (tmp_path / "store.json").write_text(json.dumps({"it": KEYS}))
     (tmp_path / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "roles": ["qubes.vmconfig.hostname"]}]))
-    host = {"vmconfig_destdir": str(tmp_path / "root"), "vmconfig_family": "Debian", "vmconfig_store": "file://%s/store.json" % tmp_path, "vmconfig_apply": "both"}
+    host = {"vmconfig_destdir": str(tmp_path / "root"), "vmconfig_family": "Debian", "vmconfig_store": "file://%s/store.json" % tmp_path,
+            "vmconfig_apply": "both"}
     played = run(tmp_path, "play.yml", {"hosts": {"it": host}}, env=env)
     assert played.returncode == 0, played.stdout.decode()[-3000:]
     issue = tmp_path / "root/etc/issue.d/qube.issue"

@@ -26,7 +26,7 @@ TYPES.update((kind, kind) for kind in ("become", "cache", "callback", "cliconf",
                                        "strategy", "test", "vars"))
 # Examples that are written for the inside of a qube.
 INSIDE = {"What this qube sees, inside a qube", "The time zone", "Read the keys of this qube"}
-LIVE = {"qubes.vmconfig.uplink_set", "qubes.vmconfig.dns_redirect_set", "qubes.vmconfig.xkb_server"}
+LIVE = {"qubes.vmconfig." + name for name in ("uplink_set", "dns_redirect_set", "hostname_set", "xkb_server")}
 
 
 def plugins():
