@@ -42,7 +42,7 @@ EXAMPLES = r"""
   qubes.vmconfig.hosts_info:
     name: work
     family: Debian
-  register: hosts
+  register: hosts_file
 """
 
 RETURN = r"""
