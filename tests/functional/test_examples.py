@@ -300,7 +300,22 @@ def page_of_services(lab, folder):
                  "vars": {"vmconfig_destdir": str(folder / "root"), **FAMILY}}
     ran(run(folder, "site.yml", inventory))
     # What a key names, and what is on by default in such a qube.
-    assert files_of(folder / "root") == dict.fromkeys(["run/qubes-service/" + name for name in ("cups", "meminfo-writer", "qubes-update-check")], "")
+    on = ["run/qubes-service/" + name for name in ("cups", "meminfo-writer", "qubes-update-check")]
+    assert files_of(folder / "root") == dict.fromkeys([*on, "run/qubes/this-is-appvm"], "")
+
+
+def page_of_hostname(lab, folder):
+    """On a root whose file of hosts has another name."""
+    (folder / "site.yml").write_text(blocks("roles/hostname/README.md")[0])
+    (folder / "root" / "etc").mkdir(parents=True)
+    (folder / "root" / "etc" / "hosts").write_text("127.0.0.1 localhost\n127.0.1.1 before\n")
+    give(lab, 7, {**RENDERED, "name": "work"})
+    inventory = {"children": {"qubes": {"hosts": {"work": {"vmconfig_store": lab.guest(7).url}}}},
+                 "vars": {"vmconfig_destdir": str(folder / "root"), "vmconfig_family": "Debian"}}
+    ran(run(folder, "site.yml", inventory))
+    assert files_of(folder / "root") == {
+        "etc/hosts": "127.0.0.1 localhost\n127.0.1.1 work\n", "etc/hostname": "work\n",
+        "etc/sysctl.d/81-qubes-hostname.conf": "# Ansible managed\nkernel.hostname = work\n"}
 
 
 def page_of_boot(lab, folder):
@@ -357,6 +372,7 @@ RUNS = {
     "roles/boot/README.md": page_of_boot,
     "roles/dns_redirect/README.md": page_of_network("dns_redirect", REDIRECT),
     "roles/display/README.md": page_of_role("display"),
+    "roles/hostname/README.md": page_of_hostname,
     "roles/read_keys/README.md": page_of_role("read_keys"),
     "roles/resolver/README.md": page_of_role("resolver"),
     "roles/services/README.md": page_of_services,
