@@ -39,6 +39,7 @@ DECLARED = {"vm-config/timezone": "Europe/Warsaw", "keyboard-layout": "pl++compo
 # The files of the qube that are shown, with a line of each.
 FILES = {
     "etc/timezone": "Europe/Warsaw",
+    "etc/hostname": "work",
     "etc/resolv.conf": "nameserver 10.139.1.1",
     "etc/default/keyboard": 'XKBOPTIONS="compose:caps"',
 }
