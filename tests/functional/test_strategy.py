@@ -109,7 +109,8 @@ def test_templates_in_a_role_of_ones_own_go_along(tmp_path):
     tasks, = re.findall(r"(?ms)^  ```yaml\n(.*?)^  ```$", (ROOT / "docs" / "dom0.md").read_text())
     play = [{"name": "Render", "hosts": "qubes", "gather_facts": False, "roles": ["ours", "qubes.vmconfig.timezone"]}]
     tree, dummy, dummy = both(tmp_path, None, "site.yml", write={
-        "roles/ours/tasks/main.yml": textwrap.dedent(tasks), "roles/ours/templates/timezone/timezone.j2": "# ours\n{{ zone }}\n", "site.yml": yaml.safe_dump(play)})
+        "roles/ours/tasks/main.yml": textwrap.dedent(tasks), "roles/ours/templates/timezone/timezone.j2": "# ours\n{{ zone }}\n",
+        "site.yml": yaml.safe_dump(play)})
     assert tree["work/etc/timezone"] == "# ours\nAsia/Tokyo\n"
 
 
